@@ -1,0 +1,209 @@
+# Lockstep. `make help` lists what can be made.
+#
+#   make SAN=address|undefined|thread …   a sanitized build, in build/SAN
+#   make MPICC=/path/to/mpicc …           another Open MPI for liblockstep and the examples
+#   make V=1 …                            print the commands
+
+SHELL  := /bin/bash
+PREFIX ?= /usr/local
+CC     ?= cc
+MPICC  ?= mpicc
+PYTHON ?= python3
+B      := build$(if $(SAN),/$(SAN))
+O      := $(B)/obj
+
+VERSION := $(shell sed -n 's/^.define LOCKSTEP_VERSION "\(.*\)"/\1/p' include/lockstep/lockstep.h)
+ifneq ($(filter-out address undefined thread,$(SAN)),)
+$(error SAN=$(SAN): want address, undefined or thread)
+endif
+
+WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 -Wvla -Wundef
+SANFLAGS:= $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+CFLAGS  ?= -O2 -g
+BASE    := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(WARN) -I. -Iinclude
+LSFLAGS := $(BASE) -fPIC -fvisibility=hidden -MMD -MP $(SANFLAGS)
+Q       := $(if $(V),,@)
+say      = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@')
+,       := ,
+
+# Asked lazily: `make quickstart` may install them first.
+MPI_CFLAGS = $(shell $(MPICC) --showme:compile 2>/dev/null)
+MPI_LIBS   = $(shell $(MPICC) --showme:link 2>/dev/null)
+CORE_LIBS  = -lhwloc -lyaml -lcjson -lm
+
+objects  = $(patsubst %.c,$(O)/%.o,$(wildcard $(1)))
+CORE    := $(call objects,core/*.c)
+LAUNCH  := $(call objects,launcher/*.c)
+WORK    := $(call objects,worker/*.c collectives/*.c)
+UNIT    := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
+TORTURE := $(patsubst tests/torture/%.c,$(B)/tests/%,$(wildcard tests/torture/torture_*.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCH   := $(patsubst bench/%_mpi.c,$(B)/bench/%,$(wildcard bench/*_mpi.c))
+EXAMPLES := $(B)/examples/digits $(B)/examples/hello
+
+.PHONY: all
+all: $(B)/lockstep $(B)/liblockstep.so $(B)/liblockstep.a $(EXAMPLES)
+
+.PHONY: help
+help:
+	@echo "make quickstart   install what is missing, build, train the digits example, open the report"
+	@echo "make              build the command, the library and the examples, in $(B)/"
+	@echo "make test         unit tests and real runs on this machine (a few minutes)"
+	@echo "make e2e          several hosts with real ssh, both Open MPIs, PyTorch, many kills (longer)"
+	@echo "make torture      fail each allocation and each system call once"
+	@echo "make fuzz         FUZZ_SECONDS for each parser (needs clang)"
+	@echo "make bench        start-up and step overhead against the peers, in one run"
+	@echo "make install      into PREFIX ($(PREFIX)), below DESTDIR"
+	@echo "make check        what to run before a push: build, test, style of includes, docs"
+	@echo "make clean        remove build/"
+	@echo "SAN=address|undefined|thread makes any of these a sanitized build."
+
+# --- what must be on the machine -----------------------------------------------------------------------------------------
+
+.PHONY: deps deps-test
+deps:
+	@deploy/install-deps.sh build
+deps-test:
+	@deploy/install-deps.sh build test
+
+# --- objects, libraries, the command ---------------------------------------------------------------------------------------
+
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LSFLAGS) $(if $(findstring _mpi,$<),$(MPI_CFLAGS)) -c $< -o $@
+
+$(B)/core.a: $(CORE)
+	@rm -f $@
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
+
+$(B)/lockstep: $(LAUNCH) $(B)/core.a
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(CORE_LIBS) $(LDFLAGS)
+
+$(B)/liblockstep.a: $(WORK) $(CORE)
+	@rm -f $@
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
+
+$(B)/liblockstep.so: $(WORK) $(B)/core.a
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) -shared -Wl,-soname,liblockstep.so.0 $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
+	$(Q)ln -sf liblockstep.so $(B)/liblockstep.so.0
+
+# --- examples: each folder of examples/ with C files is one program ----------------------------------------------------------
+
+define example
+$(B)/examples/$(1): $(patsubst %.c,$(O)/%.o,$(wildcard examples/$(1)/*.c)) $(B)/liblockstep.a
+	@mkdir -p $$(@D)
+	$$(call say,LINK)
+	$$(Q)$$(CC) $$(CFLAGS) $$(SANFLAGS) $$^ -o $$@ -Wl,--as-needed $$(MPI_LIBS) $$(CORE_LIBS) $$(LDFLAGS)
+endef
+$(foreach e,$(notdir $(EXAMPLES)),$(eval $(call example,$(e))))
+
+# A fresh run each time: the build folder is ours to empty. The second command of the README does the same by hand.
+.PHONY: quickstart
+quickstart: deps
+	@$(MAKE) --no-print-directory all
+	@rm -rf $(B)/quickstart
+	@$(B)/lockstep run -f examples/digits/digits.yaml --dir $(B)/quickstart
+	@echo
+	@echo "Next:"
+	@echo "  xdg-open $(B)/quickstart/report.html           the run's loss curve and step times"
+	@echo "  $(B)/lockstep ckpt ls $(B)/quickstart/checkpoints   its checkpoints"
+	@echo "  $(B)/lockstep run -f examples/digits/digits.yaml --dry-run    what exactly would be started"
+	@echo "  $(B)/lockstep topo -np 2                        where ranks go on this machine, and why"
+	@echo "  $(B)/lockstep explain spec                      the fields of a TrainingJob"
+	@echo "  $(B)/lockstep run -np 2 -- ./your-program       anything else; as with mpirun"
+
+# --- tests -------------------------------------------------------------------------------------------------------------------
+
+# Unit tests see the launcher's parts, and liblockstep's where their file name says that they need MPI.
+$(B)/tests/test_%: $(O)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCH)) $(WORK) $(B)/core.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -lcunit $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
+
+# tests/torture/fault.c wraps these; a name that is missing here is simply not tortured. libyaml is linked statically so that its
+# allocations fail, too.
+WRAPPED := malloc calloc realloc strdup strndup open64 close read pread64 write pwrite64 pwritev64 mkostemp64 fsync fchmod \
+	fstat64 stat64 fstatat64 rename renameat2 link mkdir unlink unlinkat rmdir opendir readdir64
+
+$(B)/tests/torture_%: $(O)/tests/torture/torture_%.o $(O)/tests/torture/fault.o $(B)/core.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ $(addprefix -Wl$(,)--wrap=,$(WRAPPED)) $(subst -lyaml,-l:libyaml.a,$(CORE_LIBS)) $(LDFLAGS)
+
+.PHONY: test
+test: deps-test
+	@tests/setup-python.sh
+	@tests/setup-ompi5.sh
+	@$(MAKE) --no-print-directory all $(UNIT)
+	@B=$(B) tests/runner $(UNIT) tests/run/*.sh
+
+.PHONY: e2e
+e2e: deps-test
+	@deploy/install-deps.sh python
+	@tests/setup-python.sh
+	@tests/setup-ompi5.sh
+	@$(MAKE) --no-print-directory all
+	@B=$(B) tests/runner tests/e2e/*.sh
+
+# On /dev/shm where there is one: thousands of fsyncs.
+.PHONY: torture
+torture: deps-test
+	@$(MAKE) --no-print-directory $(TORTURE)
+	@TMPDIR=$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp) tests/runner $(TORTURE)
+
+FUZZ_SECONDS ?= 120
+
+$(B)/fuzz/%: tests/fuzz/%.c $(wildcard core/*.c core/*.h)
+	@mkdir -p $(@D)
+	$(call say,FUZZ)
+	$(Q)clang $(BASE) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Wno-format-nonliteral \
+		$< $(wildcard core/*.c) -o $@ $(CORE_LIBS)
+
+.PHONY: fuzz
+fuzz: $(FUZZERS)
+	$(Q)for f in $(FUZZERS); do n=$${f##*/fuzz_}; mkdir -p $$f.corpus; \
+		$$f $$f.corpus $$([ $$n = manifest ] && echo tests/data/manifests) $$([ -f tests/fuzz/$$n.dict ] && echo -dict=tests/fuzz/$$n.dict) \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=65536 -verbosity=0 || exit 1; done
+
+.PHONY: check
+check: test
+	@tests/style.sh
+
+# --- benchmarks ----------------------------------------------------------------------------------------------------------------
+
+$(B)/bench/%: $(O)/bench/%_mpi.o $(B)/liblockstep.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
+
+.PHONY: bench
+bench: deps
+	@$(MAKE) --no-print-directory all $(BENCH)
+	@bench/run.sh $(B)
+
+# --- installation --------------------------------------------------------------------------------------------------------------
+
+.PHONY: install
+install: all
+	install -d $(DESTDIR)$(PREFIX)/{bin,lib,include/lockstep,share/man/man1,share/bash-completion/completions,share/zsh/site-functions}
+	install -m 755 $(B)/lockstep $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(B)/liblockstep.so $(DESTDIR)$(PREFIX)/lib/liblockstep.so.$(VERSION)
+	ln -sf liblockstep.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/liblockstep.so.0
+	ln -sf liblockstep.so.0 $(DESTDIR)$(PREFIX)/lib/liblockstep.so
+	install -m 644 $(B)/liblockstep.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 644 include/lockstep/lockstep.h $(DESTDIR)$(PREFIX)/include/lockstep/
+	install -m 644 deploy/lockstep.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 deploy/completion/lockstep.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lockstep
+	install -m 644 deploy/completion/_lockstep $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
+
+.PHONY: clean
+clean:
+	rm -rf build
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)
+.SECONDARY:

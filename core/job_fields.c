@@ -1,0 +1,165 @@
+/* job_fields.c -- the TrainingJob's fields: one table, from which validation, `lockstep explain` and docs/trainingjob.md come.
+ *
+ * Invariant: a field that is neither here nor in job_kube.c is an error, so a misspelt one never passes for a default.
+ * Rules that join several fields are in job.c.
+ */
+#include "core/job_fields.h"
+
+#include <string.h>
+
+#define ROW(p, k, t, says, ...) { .parent = (p), .key = (k), .type = (t), .text = (says), ##__VA_ARGS__ }
+#define OTHERWISE(yaml) .otherwise = (yaml)
+#define STORE(field) .stored = true, .at = offsetof(struct ls_job, field)
+#define RANGE(a, b) .min = (a), .max = (b)
+#define NAMES(...) .names = (const char *const[]){ __VA_ARGS__, NULL }
+
+#define YEARS 3153600000 /* a hundred, in seconds */
+#define TEMPLATE "spec.workers.template"
+#define CONTAINER TEMPLATE ".spec.containers[]"
+
+const struct ls_field ls_fields[] = {
+	ROW("", "apiVersion", LS_FIELD_ENUM, "The version of this format.", NAMES("lockstep.dev/v1alpha1"),
+		.required = true),
+	ROW("", "kind", LS_FIELD_ENUM, "The kind of object.", NAMES("TrainingJob"), .required = true),
+	ROW("", "metadata",
+		LS_FIELD_MAP, "Who the job is. Kubernetes' other ObjectMeta fields are read and left alone.",
+		.required = true),
+	ROW("metadata", "name", LS_FIELD_STRING,
+		"The job's name, a DNS label: at most 63 of a-z, 0-9 and '-', which neither begin nor end with '-'. "
+		"`lockstep run` names the job's directory after it.",
+		.form = LS_FORM_LABEL, .required = true, STORE(name)),
+	ROW("metadata", "namespace", LS_FIELD_STRING, "The Kubernetes namespace.",
+		.form = LS_FORM_LABEL, STORE(namespace_)),
+	ROW("metadata", "labels", LS_FIELD_LABELS, "Kubernetes labels. `lockstep run` does nothing with them."),
+	ROW("metadata", "annotations",
+		LS_FIELD_LABELS, "Kubernetes annotations. `lockstep run` does nothing with them."),
+	ROW("", "spec", LS_FIELD_MAP, "What to run.", .required = true),
+
+	ROW("spec", "workers", LS_FIELD_MAP, "The hosts or Pods of the job, and the program that their ranks run.",
+		.required = true),
+	ROW("spec.workers", "replicas", LS_FIELD_INT, "The number of workers: hosts, or Pods on Kubernetes.",
+		OTHERWISE("1"),
+		RANGE(1, 100000), STORE(replicas)),
+	ROW("spec.workers", "minReplicas", LS_FIELD_INT,
+		"The fewest workers that the job may go on with. Smaller than replicas makes it elastic. Default: "
+		"replicas.",
+		RANGE(1, 100000), STORE(min_replicas)),
+	ROW("spec.workers", "ranksPerWorker", LS_FIELD_RANKS,
+		"The ranks that run on each worker. auto: one per GPU where there are GPUs, else one per core.",
+		OTHERWISE("auto"),
+		RANGE(1, 4096), STORE(ranks_per_worker)),
+	ROW("spec.workers", "template", LS_FIELD_MAP,
+		"A PodTemplateSpec. Outside Kubernetes its first container's command, args, env, workingDir and "
+		"resources are used, and what cannot apply there (image, volumes, ...) is named once.",
+		.required = true),
+	ROW(TEMPLATE, "metadata", LS_FIELD_ANY, "Labels and annotations of the Pods.", .kube_only = true),
+	ROW(TEMPLATE, "spec", LS_FIELD_MAP, "A PodSpec. Every field of Kubernetes' API v1 is known; these are used:",
+		.required = true),
+	ROW(TEMPLATE ".spec", "terminationGracePeriodSeconds", LS_FIELD_INT,
+		"The time between the notice (SIGTERM) and SIGKILL, in which a rank may save a checkpoint.",
+		OTHERWISE("10"), RANGE(0, 86400),
+		STORE(grace_seconds)),
+	ROW(TEMPLATE ".spec", "containers",
+		LS_FIELD_LIST, "The first is the rank's program; further ones run on Kubernetes only.",
+		RANGE(1, 64), .required = true),
+	ROW(CONTAINER, "name", LS_FIELD_STRING, "The container's name, a DNS label.", .form = LS_FORM_LABEL),
+	ROW(CONTAINER, "command", LS_FIELD_STRINGS,
+		"The program and its first arguments. $(NAME) is replaced by the variable NAME of env, $$ by $. "
+		"Outside Kubernetes no image supplies a program: required there.",
+		RANGE(0, 4096)),
+	ROW(CONTAINER, "args", LS_FIELD_STRINGS, "Further arguments, after command. $(NAME) and $$ as in command.",
+		RANGE(0, 4096)),
+	ROW(CONTAINER, "workingDir", LS_FIELD_STRING,
+		"The directory that the program starts in. Default: the one `lockstep run` was started in.",
+		STORE(working_dir)),
+	ROW(CONTAINER, "env", LS_FIELD_LIST, "Environment variables, in order.", RANGE(0, 1024)),
+	ROW(CONTAINER ".env[]", "name", LS_FIELD_STRING, "The variable's name.",
+		.form = LS_FORM_ENVNAME, .required = true),
+	ROW(CONTAINER ".env[]", "value", LS_FIELD_STRING,
+		"Its value. $(NAME) is replaced by the variable NAME if it is earlier in the list, $$ by $. Default: "
+		"empty."),
+	ROW(CONTAINER ".env[]", "valueFrom", LS_FIELD_ANY,
+		"A value from Secrets, ConfigMaps or the Pod: the variable is not set outside Kubernetes."),
+	ROW(CONTAINER, "resources", LS_FIELD_MAP, "What a worker needs."),
+	ROW(CONTAINER ".resources", "limits",
+		LS_FIELD_MAP, "Quantities by resource name; this one is used outside Kubernetes too:"),
+	ROW(CONTAINER ".resources.limits", "nvidia.com/gpu", LS_FIELD_GPUS,
+		"The GPUs of a worker; ranksPerWorker: auto starts so many ranks.", RANGE(0, 1024),
+		STORE(gpus_per_worker)),
+
+	ROW("spec", "placement", LS_FIELD_MAP, "Where the ranks go."),
+	ROW("spec.placement", "bind", LS_FIELD_ENUM,
+		"What each rank is bound to. gpu: a GPU with its nearest cores and NIC; numa: a NUMA domain; core: "
+		"its share of whole cores; none: nothing; auto: gpu where there are GPUs, else core.",
+		OTHERWISE("auto"), NAMES("auto", "gpu", "numa", "core", "none"), STORE(bind)),
+	ROW("spec.placement", "within", LS_FIELD_ENUM, "The narrowest domain that all workers must share.",
+		OTHERWISE("none"),
+		NAMES("none", "node", "rack", "block"), STORE(within)),
+	ROW("spec.placement", "topologyKeys", LS_FIELD_STRINGS, "The node labels that name the domains, widest first.",
+		RANGE(0, 16),
+		.kube_only = true, STORE(topology_keys)),
+
+	ROW("spec", "checkpoint", LS_FIELD_MAP, "Where, when and how many checkpoints are kept."),
+	ROW("spec.checkpoint", "uri", LS_FIELD_STRING,
+		"file:///absolute/path or s3://bucket/prefix. Default: the job directory's checkpoints/.",
+		.form = LS_FORM_URI,
+		STORE(checkpoint_uri)),
+	ROW("spec.checkpoint", "every", LS_FIELD_MAP, "Either steps or seconds. Default: as the program itself says."),
+	ROW("spec.checkpoint.every", "steps", LS_FIELD_LONG, "Save after so many steps.", RANGE(1, 1000000000000),
+		STORE(every_steps)),
+	ROW("spec.checkpoint.every", "seconds", LS_FIELD_LONG, "Save when so much time has passed.", RANGE(1, YEARS),
+		STORE(every_seconds)),
+	ROW("spec.checkpoint", "keep", LS_FIELD_INT, "How many of the newest checkpoints stay.", OTHERWISE("3"),
+		RANGE(1, 1000000),
+		STORE(keep)),
+	ROW("spec.checkpoint", "credentialsSecretRef", LS_FIELD_MAP, "The Secret with the object store's keys.",
+		.kube_only = true),
+	ROW("spec.checkpoint.credentialsSecretRef", "name", LS_FIELD_STRING, "Its name.", .required = true),
+
+	ROW("spec", "runPolicy", LS_FIELD_MAP, "When to start again, and when to give up."),
+	ROW("spec.runPolicy", "backoffLimit", LS_FIELD_INT,
+		"Attempts after the first. An attempt that got past the last one's step is not counted.",
+		OTHERWISE("3"), RANGE(0, 1000000),
+		STORE(backoff_limit)),
+	ROW("spec.runPolicy", "activeDeadlineSeconds", LS_FIELD_LONG,
+		"The job ends after so long, whatever it has done (exit code 124). Default: never.", RANGE(1, YEARS),
+		STORE(active_deadline_s)),
+	ROW("spec.runPolicy", "ttlSecondsAfterFinished", LS_FIELD_LONG,
+		"The finished object is removed after so long. Default: never.", RANGE(0, YEARS), .kube_only = true,
+		STORE(ttl_s)),
+	ROW("spec.runPolicy", "cleanPodPolicy",
+		LS_FIELD_ENUM, "The Pods that are removed when the job ends. Default: Running.",
+		NAMES("All", "Running", "None"), .kube_only = true),
+	ROW("spec.runPolicy", "hangTimeoutSeconds", LS_FIELD_LONG,
+		"No progress for so long is a hang: stacks are captured and a new attempt starts. 0: never. Unless it "
+		"is given, only programs that report progress are watched.",
+		OTHERWISE("600"), RANGE(0, YEARS), STORE(hang_timeout_s)),
+	ROW("spec.runPolicy", "suspend", LS_FIELD_BOOL, "true: start nothing until it is false.", OTHERWISE("false"),
+		STORE(suspend)),
+	ROW("spec.runPolicy", "retryableExitCodes", LS_FIELD_CODES,
+		"The exit codes, 1 to 255, that start a new attempt, instead of the default: 128 and above (signals) "
+		"do, 1 to 127 do not.",
+		RANGE(1, 255), STORE(retryable)),
+	ROW("spec.runPolicy", "schedulingPolicy", LS_FIELD_MAP, "For the cluster's batch scheduler.",
+		.kube_only = true),
+	ROW("spec.runPolicy.schedulingPolicy", "queue", LS_FIELD_STRING, "The queue that admits the job."),
+	ROW("spec.runPolicy.schedulingPolicy", "priorityClass", LS_FIELD_STRING, "A PriorityClass."),
+	ROW("spec.runPolicy.schedulingPolicy", "minAvailable", LS_FIELD_INT,
+		"Workers that must fit before any starts. Default: minReplicas.", RANGE(1, 100000)),
+
+	ROW("spec", "managedBy",
+		LS_FIELD_STRING, "Another controller owns this job: Lockstep's operator leaves it alone.",
+		STORE(managed_by)),
+	ROW("", "status", LS_FIELD_ANY, "What became of the job. The operator writes it; in a manifest it is ignored."),
+	{ .key = NULL },
+};
+
+const struct ls_field *ls_field_find(const char *parent, const char *key)
+{
+	const struct ls_field *f;
+
+	for (f = ls_fields; f->key; f++)
+		if (!strcmp(f->key, key) && !strcmp(f->parent, parent))
+			return f;
+	return NULL;
+}

@@ -1,0 +1,99 @@
+# lockstep.bash -- completion of the lockstep command in bash: options, files, hosts, and after the program's name
+# what bash itself would offer for that program. The options are those of launcher/options.c; a test compares them.
+
+_lockstep_hosts() { # the names in ~/.ssh/config and /etc/hosts
+	awk 'tolower($1) == "host" { for (i = 2; i <= NF; i++) if ($i !~ /[*?!]/) print $i }' ~/.ssh/config 2>/dev/null
+	awk '$1 !~ /^#/ { for (i = 2; i <= NF; i++) print $i }' /etc/hosts 2>/dev/null
+}
+
+_lockstep_words() { # WORD...: those that begin with the current one
+	mapfile -t COMPREPLY < <(compgen -W "$*" -- "$cur")
+}
+
+_lockstep_files() { # PATTERN: such files, and folders
+	mapfile -t COMPREPLY < <({ compgen -f -X "!$1" -- "$cur"; compgen -d -- "$cur"; } | sort -u)
+	compopt -o filenames
+}
+
+# Where the program begins: the first word after "run" that is neither an option nor an option's value; 0: not yet.
+_lockstep_program() {
+	local i
+	for ((i = 2; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--) echo $((i + 1)); return ;;
+		--mca | --prtemca | --pmixmca) i=$((i + 2)) ;;
+		--oversubscribe | --local | --dry-run | --fresh | --report-bindings | --no-prefix | -q | --quiet | -h | --help) ;;
+		-*) [[ ${COMP_WORDS[i + 1]-} == = ]] && i=$((i + 1)); i=$((i + 1)) ;;
+		*) echo "$i"; return ;;
+		esac
+	done
+	echo 0
+}
+
+_lockstep_run() {
+	local start
+	start=$(_lockstep_program)
+	if ((start > 0)); then
+		_command_offset "$start" 2>/dev/null || _lockstep_files '*'
+		return
+	fi
+	case $prev in
+	-f | --file) _lockstep_files '*.[yj]*' ;;
+	-H | --host) _lockstep_words "$(_lockstep_hosts)" ;;
+	--bind-to) _lockstep_words auto gpu numa core none ;;
+	--map-by) _lockstep_words slot node ppr: ;;
+	--hostfile | --machinefile | --mpirun | --remote-path) _lockstep_files '*' ;;
+	--wdir | --wd | --dir) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+	-x) mapfile -t COMPREPLY < <(compgen -e -- "$cur") ;;
+	--set | -np | -n | -c | -N | --npernode | --ppn | --name | --max-restarts) ;;
+	--grace | --timeout | --start-timeout | --ssh | --mca) ;;
+	*)
+		if [[ $cur == -* ]]; then
+			_lockstep_words -f --file --set -np -n -c -H --host --hostfile --machinefile -N --npernode --ppn -x \
+				--bind-to --map-by --oversubscribe --local --wdir --wd --dry-run --dir --name --fresh --max-restarts \
+				--grace --timeout --start-timeout --mpirun --mca --ssh --remote-path --report-bindings --no-prefix \
+				-q --quiet -h --help
+		else
+			mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+		fi
+		;;
+	esac
+}
+
+_lockstep_topo() {
+	case $prev in
+	--topology | --svg) _lockstep_files '*' ;;
+	--bind-to) _lockstep_words auto gpu numa core none ;;
+	-np | -n) _lockstep_words auto ;;
+	*) _lockstep_words --topology -np --bind-to --svg --xml --help ;;
+	esac
+}
+
+_lockstep_ckpt() {
+	if ((COMP_CWORD == 2)); then
+		_lockstep_words ls show verify --help
+	elif [[ $cur == -* ]]; then
+		_lockstep_words --step --json
+	elif [[ $prev != --step ]]; then
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		compopt -o filenames
+	fi
+}
+
+_lockstep() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	COMPREPLY=()
+	if ((COMP_CWORD == 1)); then
+		_lockstep_words run topo ckpt report explain help version --help --version
+		return
+	fi
+	case ${COMP_WORDS[1]} in
+	run) _lockstep_run ;;
+	topo) _lockstep_topo ;;
+	ckpt) _lockstep_ckpt ;;
+	report) if [[ $cur == -* ]]; then _lockstep_words -o --output --help; else _lockstep_files '*'; fi ;;
+	explain) _lockstep_words --markdown --help metadata spec spec.workers spec.placement spec.checkpoint spec.runPolicy ;;
+	esac
+}
+
+complete -F _lockstep lockstep

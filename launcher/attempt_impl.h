@@ -1,0 +1,58 @@
+/* attempt_impl.h -- one attempt's state, shared by attempt.c (the loop and the phases) and attempt_world.c (who reports in, and
+ * whether the world is the planned one). Nobody else includes it. */
+#ifndef LS_ATTEMPT_IMPL_H
+#define LS_ATTEMPT_IMPL_H
+
+#include "launcher/attempt.h"
+#include "launcher/environ.h"
+#include "launcher/failure.h"
+#include "launcher/wire.h"
+
+enum phase { STARTING, RUNNING, LEAVING, STOPPING };
+
+struct conn {
+	struct ls_wire wire;
+	int rank;             /* -1 until HELLO */
+	int64_t since_ms;
+	char peer[64];
+};
+
+struct attempt {
+	const struct ls_attempt_options *opt;
+	struct ls_outcome *out;
+	int world;
+	enum phase phase;
+	char run_id[40], token[72], session_tmp[128], session_shm[128];
+	int listeners[2];     /* unix, tcp; -1: none */
+	struct conn *conns;
+	int n_conns;
+	int *conn_of;         /* [world] index in conns, -1 */
+	struct ls_rank_end *ends;
+	bool *ended, *started, *blames;
+	int (*ports)[LS_RANK_PORTS];
+	int n_hello, n_started, n_ended;
+	pid_t engine;
+	int engine_status;
+	bool engine_gone, engine_says; /* says: it exited by itself, before its ranks */
+	int64_t begun_ms;
+	int64_t act_at_ms;    /* in RUNNING after a failure: tear down then; 0 nothing failed */
+	int64_t force_at_ms;  /* in STOPPING, LEAVING: be less polite then */
+	int force;            /* how often that was */
+	bool failed;          /* out->failure is filled in by other than a rank's end */
+	int stops_seen;
+};
+
+/* The engine's environment: the launcher's, and what the shims need to report in. */
+void attempt_engine_env(struct attempt *a, int tcp_port, struct ls_strv *ret);
+/* HELLO. False: this connection is not one of ours, drop it. A wrong world fails the attempt (attempt_fail). */
+bool attempt_hello(struct attempt *a, struct conn *c, const char *json, size_t len);
+/* Everybody is here: send GO. */
+void attempt_go(struct attempt *a);
+/* Names of ranks that have not reported in, for messages. */
+void attempt_missing(const struct attempt *a, struct ls_str *ret);
+
+/* The attempt is lost for a reason that no rank's end tells. The first call counts. */
+void attempt_fail(struct attempt *a, const char *reason, int rank, const char *host, bool retryable, const char *fmt, ...)
+	__attribute__((format(printf, 6, 7)));
+
+#endif

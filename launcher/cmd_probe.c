@@ -1,0 +1,84 @@
+/* cmd_probe.c -- `lockstep probe`: this host in one line of JSON, for a launcher elsewhere (probe.c). */
+#include "launcher/commands.h"
+#include "launcher/probe.h"
+#include "core/topo.h"
+#include "lockstep/lockstep.h"
+
+#include <arpa/inet.h>
+#include <cjson/cJSON.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The interface that has `address`. */
+static void iface_of(const char *address, char name[32])
+{
+	struct ifaddrs *ifs = NULL, *i;
+	unsigned char want[16], *have;
+
+	name[0] = '\0';
+	if (getifaddrs(&ifs))
+		return;
+	for (i = ifs; i; i = i->ifa_next) {
+		int family = i->ifa_addr ? i->ifa_addr->sa_family : 0;
+
+		if ((family != AF_INET && family != AF_INET6) || inet_pton(family, address, want) != 1)
+			continue;
+		have = family == AF_INET ? (void *)&((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr
+					 : (void *)&((struct sockaddr_in6 *)(void *)i->ifa_addr)->sin6_addr;
+		if (!memcmp(want, have, family == AF_INET ? 4 : 16)) {
+			snprintf(name, 32, "%s", i->ifa_name);
+			break;
+		}
+	}
+	freeifaddrs(ifs);
+}
+
+/* sshd says who called, and which of our addresses was called: "client port server port". */
+static void addresses(cJSON *json)
+{
+	const char *ssh = getenv("SSH_CONNECTION");
+	char client[64] = "", server[64] = "", iface[32] = "";
+
+	if (ssh && sscanf(ssh, "%63s %*s %63s", client, server) == 2)
+		iface_of(server, iface);
+	cJSON_AddStringToObject(json, "launcherAddress", client);
+	cJSON_AddStringToObject(json, "address", server);
+	cJSON_AddStringToObject(json, "iface", iface);
+}
+
+int cmd_probe(int argc, char **argv)
+{
+	struct ls_err err = LS_ERR_INIT;
+	struct ls_topo *topo = NULL;
+	struct ls_str xml = { 0 };
+	char id[128], hostname[64], *text;
+	cJSON *json;
+	ls_status st;
+
+	(void)argc, (void)argv;
+	st = ls_topo_open(NULL, true, &topo, &err);
+	if (!st)
+		st = ls_topo_export(topo, &xml, &err);
+	ls_topo_close(topo);
+	if (st)
+		return ls_command_fail("probe", st, &err);
+	json = cJSON_CreateObject();
+	ls_host_id(id, hostname);
+	cJSON_AddStringToObject(json, "version", LOCKSTEP_VERSION);
+	cJSON_AddStringToObject(json, "id", id);
+	cJSON_AddStringToObject(json, "hostname", hostname);
+	cJSON_AddBoolToObject(json, "rdma", access("/sys/class/infiniband", F_OK) == 0);
+	addresses(json);
+	cJSON_AddStringToObject(json, "topology", ls_str_text(&xml));
+	text = cJSON_PrintUnformatted(json);
+	if (text)
+		puts(text);
+	cJSON_free(text);
+	cJSON_Delete(json);
+	ls_str_release(&xml);
+	return text ? 0 : 1;
+}

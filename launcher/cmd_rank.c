@@ -1,0 +1,577 @@
+/* cmd_rank.c -- `lockstep rank`: the shim between Open MPI and one rank's program.
+ *
+ * The engine starts it; it reports in at the launcher, waits for the word that the whole world is there and right, binds
+ * itself, starts the program, carries its output and events, and reports how it ended, before the engine can know.
+ *
+ *     HELLO ──> GO ──> program runs ──> EXIT ──> BYE ──> exit(0)
+ *       │        └── exec fails: EXIT with why
+ *       └── connection to the launcher ends, at any point: program is stopped, exit(1)
+ *
+ * Invariant: the program never outlives the shim (parent-death signal), nor its connection to the launcher.
+ * It does not decide anything: no restart, no judgement of exit codes. SIGTERM from the engine is not obeyed: the launcher has
+ * the better knowledge, and a connection that says what it wants.
+ */
+#include "launcher/commands.h"
+#include "launcher/environ.h"
+#include "launcher/probe.h"
+#include "launcher/reaper.h"
+#include "launcher/wire.h"
+#include "core/event.h"
+#include "core/io.h"
+#include "lockstep/lockstep.h"
+
+#include <cjson/cJSON.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	CONNECT_MS = 10000,
+	GO_MS = 600000,      /* the launcher has its own, shorter limit; this one is against a launcher that lost its mind */
+	BYE_MS = 10000,
+	DRAIN_MS = 300,      /* after the program ended: grandchildren may hold its pipes open for ever */
+	ORPHAN_GRACE_MS = 3000,
+	QUEUE_MAX = 1 << 20, /* unsent output beyond this stops reading the program's pipes */
+	SILENT = 200         /* exit code of the child between fork and exec */
+};
+
+struct shim {
+	struct ls_wire wire;
+	int rank, world, local_rank;
+	const char *run_id;
+	int signals;           /* signalfd: SIGCHLD, SIGTERM, … */
+	pid_t pid;             /* the program, 0 before and after */
+	int pipes[3];          /* its stdout, stderr, events; -1 closed */
+	bool by_us;            /* we sent it a signal on the launcher's word */
+	int64_t kill_at_ms;    /* SIGKILL then; 0: not */
+	bool orphan;           /* the launcher is gone */
+	pid_t engine;          /* our parent: mpirun or its daemon on this host */
+	bool engine_gone;
+	long long oom_before;
+	bool ended;
+	int status;            /* as from waitpid */
+};
+
+static const char *need_env(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? text : "";
+}
+
+static int env_int(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? atoi(text) : -1;
+}
+
+/* Ports that are free now. They are not held: the program must be able to bind them, and the time in between is short. */
+static void free_ports(cJSON *array)
+{
+	int fds[LS_RANK_PORTS], i;
+
+	for (i = 0; i < LS_RANK_PORTS; i++) {
+		struct sockaddr_in any = { .sin_family = AF_INET };
+		socklen_t len = sizeof(any);
+
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (fds[i] >= 0 && !bind(fds[i], (struct sockaddr *)&any, len) &&
+			!getsockname(fds[i], (struct sockaddr *)&any, &len))
+			cJSON_AddItemToArray(array, cJSON_CreateNumber(ntohs(any.sin_port)));
+	}
+	for (i = 0; i < LS_RANK_PORTS; i++)
+		ls_fd_close(&fds[i]);
+}
+
+static ls_status say_hello(struct shim *s)
+{
+	cJSON *json = cJSON_CreateObject();
+	char id[128], hostname[64];
+	ls_status st;
+
+	ls_host_id(id, hostname);
+	cJSON_AddStringToObject(json, "token", need_env("LOCKSTEP_TOKEN"));
+	cJSON_AddStringToObject(json, "runId", s->run_id);
+	cJSON_AddStringToObject(json, "version", LOCKSTEP_VERSION);
+	cJSON_AddNumberToObject(json, "rank", s->rank);
+	cJSON_AddNumberToObject(json, "world", s->world);
+	cJSON_AddNumberToObject(json, "localRank", s->local_rank);
+	cJSON_AddStringToObject(json, "hostId", id);
+	cJSON_AddStringToObject(json, "host", hostname);
+	cJSON_AddNumberToObject(json, "pid", getpid());
+	free_ports(cJSON_AddArrayToObject(json, "ports"));
+	st = ls_wire_send_json(&s->wire, LS_MSG_HELLO, json);
+	cJSON_Delete(json);
+	return st;
+}
+
+/* OOM kills on this host so far (all cgroups). */
+static long long oom_kills(void)
+{
+	struct ls_str text = { 0 };
+	const char *at;
+	long long n = -1;
+
+	ls_file_read("/proc/vmstat", 1 << 20, &text, NULL);
+	at = strstr(ls_str_text(&text), "\noom_kill ");
+	if (at)
+		n = atoll(at + 10);
+	ls_str_release(&text);
+	return n;
+}
+
+static void send_exit(struct shim *s, const char *why)
+{
+	cJSON *json = cJSON_CreateObject();
+	bool killed = WIFSIGNALED(s->status);
+
+	cJSON_AddNumberToObject(json, "code", WIFEXITED(s->status) ? WEXITSTATUS(s->status) : -1);
+	cJSON_AddNumberToObject(json, "signal", killed ? WTERMSIG(s->status) : 0);
+	cJSON_AddBoolToObject(json, "byUs", s->by_us);
+	cJSON_AddBoolToObject(json, "oom", killed && WTERMSIG(s->status) == SIGKILL && !s->by_us &&
+		s->oom_before >= 0 && oom_kills() > s->oom_before);
+	cJSON_AddStringToObject(json, "why", why);
+	ls_wire_send_json(&s->wire, LS_MSG_EXIT, json);
+	cJSON_Delete(json);
+}
+
+/* --- the program ------------------------------------------------------------------------------------------------------- */
+
+static int bind_self(const char *cpuset)
+{
+	cpu_set_t *set = CPU_ALLOC(CPU_SETSIZE * 8);
+	size_t size = CPU_ALLOC_SIZE(CPU_SETSIZE * 8);
+	int rc;
+
+	if (!set)
+		return -1;
+	CPU_ZERO_S(size, set);
+	while (*cpuset) {
+		char *end;
+		long a = strtol(cpuset, &end, 10), b = a;
+
+		if (*end == '-')
+			b = strtol(end + 1, &end, 10);
+		for (; a <= b; a++)
+			CPU_SET_S((size_t)a, size, set);
+		cpuset = *end == ',' ? end + 1 : end;
+		if (*end && *end != ',')
+			break;
+	}
+	rc = sched_setaffinity(0, size, set);
+	CPU_FREE(set);
+	return rc;
+}
+
+static void apply_env(const cJSON *env)
+{
+	static const char *const ours[] = { "LOCKSTEP_CTL", "LOCKSTEP_TOKEN", "LOCKSTEP_SESSION" };
+	const cJSON *entry;
+	size_t i;
+
+	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		unsetenv(ours[i]);
+	cJSON_ArrayForEach(entry, env)
+	{
+		char *eq = strchr(entry->valuestring, '=');
+
+		if (!eq)
+			continue;
+		*eq = '\0';
+		setenv(entry->valuestring, eq + 1, 1);
+		*eq = '=';
+	}
+}
+
+/* "dir" in front of LD_LIBRARY_PATH, so that the program finds the libraries of the engine that starts it. */
+static void prepend_libdir(const char *dir)
+{
+	const char *old = getenv("LD_LIBRARY_PATH");
+	struct ls_str path = { 0 };
+
+	if (!dir || !*dir)
+		return;
+	ls_str_addf(&path, "%s%s%s", dir, old && *old ? ":" : "", old ? old : "");
+	setenv("LD_LIBRARY_PATH", ls_str_text(&path), 1);
+	ls_str_release(&path);
+}
+
+/* In the child: never returns. What fails is told through `report`: a step's name and errno. */
+static void become_program(const cJSON *go, const int *pipes, int report)
+{
+	const char *cwd = cJSON_GetStringValue(cJSON_GetObjectItem(go, "cwd"));
+	const char *cpuset = cJSON_GetStringValue(cJSON_GetObjectItem(go, "cpuset"));
+	const cJSON *args = cJSON_GetObjectItem(go, "argv"), *arg;
+	struct { int sys; char what[300]; } why = { 0 };
+	struct ls_strv argv = { 0 };
+	char number[16];
+	sigset_t none;
+
+	cJSON_ArrayForEach(arg, args)
+		ls_strv_add(&argv, arg->valuestring);
+	apply_env(cJSON_GetObjectItem(go, "env"));
+	prepend_libdir(cJSON_GetStringValue(cJSON_GetObjectItem(go, "libdir")));
+	snprintf(number, sizeof(number), "%d", pipes[2]);
+	setenv(LS_EVENT_FD_ENV, number, 1);
+	if (cwd && *cwd && chdir(cwd) < 0) {
+		snprintf(why.what, sizeof(why.what), "cannot change to the working directory %.200s", cwd);
+	} else if (cpuset && *cpuset && bind_self(cpuset) < 0) {
+		snprintf(why.what, sizeof(why.what), "cannot bind to cores %.200s", cpuset);
+	} else if (!argv.n || argv.oom) {
+		snprintf(why.what, sizeof(why.what), "no program to start");
+	} else {
+		dup2(pipes[0], 1);
+		dup2(pipes[1], 2);
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		signal(SIGPIPE, SIG_DFL);
+		execvp(argv.v[0], argv.v);
+		snprintf(why.what, sizeof(why.what), "cannot start the program %.200s", argv.v[0]);
+	}
+	why.sys = errno;
+	ls_write_all(report, &why, sizeof(why));
+	_exit(SILENT);
+}
+
+/* Start the program and learn whether exec itself worked: end-of-file on the close-on-exec pipe means it runs.
+ * Without it a mistyped path looks like a crash and burns the restart budget. */
+static ls_status start_program(struct shim *s, const cJSON *go, struct ls_err *err)
+{
+	int out[2] = { -1, -1 }, errs[2] = { -1, -1 }, events[2] = { -1, -1 }, report[2] = { -1, -1 };
+	struct { int sys; char what[300]; } why;
+	pid_t self = getpid();
+	ls_status st = LS_OK;
+	ssize_t n;
+
+	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(errs, O_CLOEXEC) < 0 || pipe(events) < 0 || pipe2(report, O_CLOEXEC) < 0) {
+		st = ls_fail(err, LS_AGAIN, errno, "cannot make pipes for the program");
+		goto out;
+	}
+	s->oom_before = oom_kills();
+	s->pid = fork();
+	if (s->pid < 0) {
+		st = ls_fail(err, LS_AGAIN, errno, "cannot fork");
+		goto out;
+	}
+	if (s->pid == 0) {
+		const int ends[3] = { out[1], errs[1], events[1] };
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != self)
+			_exit(SILENT);
+		setpgid(0, 0);
+		close(events[0]);
+		become_program(go, ends, report[1]);
+	}
+	setpgid(s->pid, s->pid);
+	ls_fd_close(&report[1]);
+	do
+		n = read(report[0], &why, sizeof(why));
+	while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)sizeof(why)) {
+		st = ls_fail(err, LS_USAGE, why.sys, "%s", why.what);
+		while (waitpid(s->pid, &s->status, 0) < 0 && errno == EINTR)
+			;
+		s->pid = 0;
+		goto out;
+	}
+	s->pipes[0] = out[0], out[0] = -1;
+	s->pipes[1] = errs[0], errs[0] = -1;
+	s->pipes[2] = events[0], events[0] = -1;
+	fcntl(s->pipes[0], F_SETFL, O_NONBLOCK);
+	fcntl(s->pipes[1], F_SETFL, O_NONBLOCK);
+	fcntl(s->pipes[2], F_SETFL, O_NONBLOCK);
+	fcntl(s->pipes[2], F_SETFD, FD_CLOEXEC);
+out:
+	ls_fd_close(&out[0]), ls_fd_close(&out[1]);
+	ls_fd_close(&errs[0]), ls_fd_close(&errs[1]);
+	ls_fd_close(&events[0]), ls_fd_close(&events[1]);
+	ls_fd_close(&report[0]), ls_fd_close(&report[1]);
+	return st;
+}
+
+/* --- carrying ---------------------------------------------------------------------------------------------------------- */
+
+/* Move what a pipe holds to the launcher. Returns bytes moved; closes the pipe at its end. */
+static size_t carry(struct shim *s, int which)
+{
+	char block[1 + 32768];
+	size_t moved = 0;
+	ssize_t n;
+
+	while (s->pipes[which] >= 0 && s->wire.out.len < QUEUE_MAX) {
+		n = read(s->pipes[which], block + 1, sizeof(block) - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n <= 0) {
+			ls_fd_close(&s->pipes[which]);
+			break;
+		}
+		block[0] = (char)(which + 1);
+		if (which == 2)
+			ls_wire_send(&s->wire, LS_MSG_EVENT, block + 1, (size_t)n);
+		else
+			ls_wire_send(&s->wire, LS_MSG_OUT, block, (size_t)n + 1);
+		moved += (size_t)n;
+	}
+	return moved;
+}
+
+static void stop_program(struct shim *s, unsigned ms)
+{
+	if (!s->pid)
+		return;
+	s->by_us = true;
+	if (ms) {
+		kill(s->pid, SIGTERM); /* the program itself: it knows what its children are for */
+		s->kill_at_ms = ls_clock_ms() + ms;
+	} else {
+		kill(-s->pid, SIGKILL);
+	}
+}
+
+/* What every thread of the program waits in: for a hang. Kernel stacks need root; the rest does not. */
+static void send_stacks(struct shim *s)
+{
+	struct ls_str text = { 0 };
+	char path[64];
+	struct dirent *d;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)s->pid);
+	dir = s->pid ? opendir(path) : NULL;
+	while (dir && (d = readdir(dir)) != NULL && text.len < 65536) {
+		static const char *const files[] = { "comm", "wchan", "syscall", "stack" };
+		int tid = atoi(d->d_name);
+		size_t i;
+
+		if (tid <= 0)
+			continue;
+		ls_str_addf(&text, "thread %d:\n", tid);
+		for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+			struct ls_str one = { 0 };
+
+			snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", (int)s->pid, tid, files[i]);
+			if (!ls_file_read(path, 8192, &one, NULL) && one.len)
+				ls_str_addf(&text, "  %s: %s%s", files[i], one.s, one.s[one.len - 1] == '\n' ? "" : "\n");
+			ls_str_release(&one);
+		}
+	}
+	if (dir)
+		closedir(dir);
+	ls_wire_send(&s->wire, LS_MSG_STACKS, ls_str_text(&text), text.len);
+	ls_str_release(&text);
+}
+
+/* The launcher's words while the program runs. False: the connection is gone. */
+static bool listen_launcher(struct shim *s)
+{
+	bool alive = ls_wire_fill(&s->wire) == LS_OK, bad;
+	const char *bytes;
+	enum ls_msg type;
+	size_t len;
+
+	while (ls_wire_next(&s->wire, &type, &bytes, &len, &bad)) {
+		uint32_t ms = 0;
+
+		if (type == LS_MSG_STOP && len == sizeof(ms)) {
+			memcpy(&ms, bytes, sizeof(ms));
+			stop_program(s, ms);
+		} else if (type == LS_MSG_DUMP) {
+			send_stacks(s);
+		}
+	}
+	return alive && !bad;
+}
+
+static void on_signals(struct shim *s)
+{
+	struct signalfd_siginfo si;
+	int status;
+
+	while (read(s->signals, &si, sizeof(si)) == (ssize_t)sizeof(si))
+		;
+	if (getppid() != s->engine && !s->engine_gone) {
+		s->engine_gone = true;
+		ls_wire_send(&s->wire, LS_MSG_NO_ENGINE, "", 0);
+	}
+	if (s->pid && waitpid(s->pid, &status, WNOHANG) == s->pid) {
+		s->status = status;
+		s->ended = true;
+		kill(-s->pid, SIGKILL); /* its children are no use without it, and hold our pipes */
+		s->pid = 0;
+	}
+}
+
+/* One round of waiting: moves output, hears the launcher, sees the program's end. */
+static void run_once(struct shim *s, int timeout_ms)
+{
+	bool room = s->wire.out.len < QUEUE_MAX;
+	struct pollfd p[5] = {
+		{ .fd = s->wire.fd, .events = (short)(POLLIN | (s->wire.out.len ? POLLOUT : 0)) },
+		{ .fd = s->signals, .events = POLLIN },
+		{ .fd = room ? s->pipes[0] : -1, .events = POLLIN },
+		{ .fd = room ? s->pipes[1] : -1, .events = POLLIN },
+		{ .fd = room ? s->pipes[2] : -1, .events = POLLIN },
+	};
+	int i;
+
+	if (s->kill_at_ms) {
+		int64_t left = s->kill_at_ms - ls_clock_ms();
+
+		timeout_ms = left <= 0 ? 0 : (timeout_ms < 0 || left < timeout_ms) ? (int)left : timeout_ms;
+	}
+	poll(p, 5, timeout_ms);
+	if (s->kill_at_ms && ls_clock_ms() >= s->kill_at_ms && s->pid) {
+		kill(-s->pid, SIGKILL);
+		s->kill_at_ms = 0;
+	}
+	if (p[0].revents & POLLOUT)
+		ls_wire_flush(&s->wire);
+	for (i = 2; i >= 0; i--) /* events first: the reason why should come before the last words */
+		if (p[2 + i].revents)
+			carry(s, i);
+	if (p[0].revents & (POLLIN | POLLHUP | POLLERR) && !listen_launcher(s)) {
+		ls_wire_close(&s->wire);
+		if (!s->orphan)
+			stop_program(s, ORPHAN_GRACE_MS);
+		s->orphan = true;
+	}
+	if (p[1].revents)
+		on_signals(s);
+}
+
+static void run_program(struct shim *s)
+{
+	int64_t until;
+
+	while (!s->ended && !(s->orphan && !s->pid))
+		run_once(s, -1);
+	for (until = ls_clock_ms() + DRAIN_MS; ls_clock_ms() < until && !s->orphan;) {
+		if (s->pipes[0] < 0 && s->pipes[1] < 0 && s->pipes[2] < 0)
+			break;
+		run_once(s, 20);
+	}
+}
+
+/* --- the life of the shim ---------------------------------------------------------------------------------------------- */
+
+static int watch_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	sigaddset(&set, SIGCONT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+static cJSON *wait_message(struct shim *s, enum ls_msg want, int deadline_ms)
+{
+	int64_t until = ls_clock_ms() + deadline_ms, left;
+	const char *bytes;
+	enum ls_msg type;
+	bool bad = false;
+	size_t len;
+
+	while ((left = until - ls_clock_ms()) > 0) {
+		struct pollfd p = { .fd = s->wire.fd, .events = (short)(POLLIN | (s->wire.out.len ? POLLOUT : 0)) };
+		bool alive = true;
+
+		poll(&p, 1, (int)left);
+		ls_wire_flush(&s->wire);
+		if (p.revents & (POLLIN | POLLHUP | POLLERR))
+			alive = ls_wire_fill(&s->wire) == LS_OK;
+		while (ls_wire_next(&s->wire, &type, &bytes, &len, &bad)) {
+			if (type == want)
+				return len ? cJSON_ParseWithLength(bytes, len) : cJSON_CreateNull();
+			if (type == LS_MSG_STOP) /* before the program began: nothing to stop */
+				return NULL;
+		}
+		if (!alive || bad)
+			return NULL;
+	}
+	return NULL;
+}
+
+/* A session directory for the engine's shared-memory files must exist before MPI_Init looks for it. */
+static void make_session_dirs(const char *dirs)
+{
+	char *copy = strdup(dirs), *save = NULL, *dir;
+
+	for (dir = copy ? strtok_r(copy, ":", &save) : NULL; dir; dir = strtok_r(NULL, ":", &save))
+		if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+			fprintf(stderr, "lockstep rank: cannot create %s: %s\n", dir, strerror(errno));
+	free(copy);
+}
+
+int cmd_rank(int argc, char **argv)
+{
+	struct shim s = { .pipes = { -1, -1, -1 }, .run_id = need_env("LOCKSTEP_RUN_ID") };
+	struct ls_err err = LS_ERR_INIT;
+	cJSON *go;
+	ls_status st;
+	int fd;
+
+	(void)argc, (void)argv;
+	s.rank = env_int("OMPI_COMM_WORLD_RANK");
+	s.world = env_int("OMPI_COMM_WORLD_SIZE");
+	s.local_rank = env_int("OMPI_COMM_WORLD_LOCAL_RANK");
+	if (s.rank < 0 || !getenv("LOCKSTEP_CTL")) {
+		fputs("lockstep rank: is started by `lockstep run`, not by hand\n", stderr);
+		return 2;
+	}
+	s.engine = getppid();
+	s.signals = watch_signals();
+	prctl(PR_SET_PDEATHSIG, SIGUSR2);
+	make_session_dirs(need_env("LOCKSTEP_SESSION"));
+	if (s.local_rank == 0 && ls_reaper_start(s.engine, s.run_id, need_env("LOCKSTEP_SESSION"), &err))
+		return ls_command_fail("rank", err.status, &err);
+	st = ls_wire_connect(need_env("LOCKSTEP_CTL"), CONNECT_MS, &fd, &err);
+	if (st)
+		return ls_command_fail("rank", st, &err);
+	ls_wire_init(&s.wire, fd);
+	if (say_hello(&s))
+		return 1;
+	go = wait_message(&s, LS_MSG_GO, GO_MS);
+	if (!go)
+		return 1;
+	st = start_program(&s, go, &err);
+	cJSON_Delete(go);
+	if (st) {
+		send_exit(&s, err.text);
+	} else {
+		ls_wire_send(&s.wire, LS_MSG_STARTED, "", 0);
+		run_program(&s);
+		send_exit(&s, "");
+	}
+	/* The launcher must know before the engine does: the engine's own way of ending a job would blur who was first. */
+	cJSON_Delete(wait_message(&s, LS_MSG_BYE, s.orphan ? 0 : BYE_MS));
+	ls_wire_close(&s.wire);
+	return s.orphan;
+}

@@ -1,0 +1,630 @@
+/* cmd_run.c -- `lockstep run`: the life of a job, from the command line to the exit code.
+ *
+ *     options ─> job ─> its directory (locked) ─> engine ─┬─> probe hosts ─> plan ─> attempt ─> policy ─┬─> summary, report, exit code
+ *                                                         └───────────────── restart <──────────────────┘
+ *
+ * Nothing is started before manifest, directory, engine, hosts and plan are all right.
+ */
+#include "launcher/commands.h"
+#include "launcher/attempt.h"
+#include "launcher/options.h"
+#include "launcher/probe.h"
+#include "launcher/record.h"
+#include "launcher/report.h"
+#include "launcher/run_show.h"
+#include "launcher/signals.h"
+#include "core/ckpt.h"
+#include "core/io.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { START_TIMEOUT_S = 60, REJOIN_TIMEOUT_S = 30 };
+
+struct run {
+	struct ls_run_options opt;
+	struct ls_job job;
+	struct ls_engine engine;
+	struct ls_hosts hosts;         /* as asked for; probed copies go into each plan */
+	struct ls_strv env;            /* the manifest's, then -x */
+	char *dir, *cwd, *binary, *checkpoint_uri;
+	int lock;
+	struct ls_watch *watch;
+	struct ls_record *record;
+	struct ls_policy policy;
+	int restarts;
+	int64_t deadline_ms;
+	bool mpirun_style;
+};
+
+static struct ls_watch *say_watch; /* NULL until the job's directory is there */
+
+static void say(const char *sentence)
+{
+	if (say_watch)
+		ls_watch_say(say_watch, false, "%s", sentence);
+	else
+		fprintf(stderr, "lockstep: %s\n", sentence);
+}
+
+/* --- before anything starts ------------------------------------------------------------------------------------------- */
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* "My_prog.py" -> "my-prog-py": a DNS label, as every job's name is. */
+static void label(const char *text, char *ret, size_t size)
+{
+	size_t n = 0;
+
+	for (; *text && n + 1 < size; text++) {
+		char c = (char)tolower((unsigned char)*text);
+
+		if (isalnum((unsigned char)c) || n)
+			ret[n++] = isalnum((unsigned char)c) ? c : '-';
+	}
+	while (n && ret[n - 1] == '-')
+		n--;
+	ret[n] = '\0';
+	if (!n)
+		snprintf(ret, size, "job");
+}
+
+/* A program without a manifest: a job of that name and this moment, so that two runs never share a directory. */
+static ls_status job_from_program(struct run *r, struct ls_err *err)
+{
+	char name[128], stamp[32], base[33];
+	time_t now = time(NULL);
+	struct tm tm;
+	char *const *a;
+	ls_status st;
+
+	localtime_r(&now, &tm);
+	strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &tm);
+	label(base_name(r->opt.argv[0]), base, sizeof(base));
+	snprintf(name, sizeof(name), "%s-%s-%d", base, stamp, (int)getpid());
+	st = ls_job_init(&r->job, r->opt.name ? r->opt.name : name, err);
+	for (a = r->opt.argv; !st && *a; a++)
+		ls_strv_add(&r->job.argv, *a);
+	r->job.backoff_limit = 0; /* mpirun's users expect none; --max-restarts asks for them */
+	return st;
+}
+
+static ls_status load_job(struct run *r, struct ls_err *err)
+{
+	ls_status st;
+	size_t i;
+
+	r->mpirun_style = !r->opt.file;
+	if (r->mpirun_style)
+		st = job_from_program(r, err);
+	else
+		st = ls_job_load(r->opt.file, (const char *const *)r->opt.sets.v, &r->job, err);
+	if (st)
+		return st;
+	if (r->opt.max_restarts >= 0)
+		r->job.backoff_limit = (int)r->opt.max_restarts;
+	if (r->opt.timeout_s > 0)
+		r->job.active_deadline_s = r->opt.timeout_s;
+	if (r->opt.grace_s >= 0)
+		r->job.grace_seconds = (int)r->opt.grace_s;
+	if (r->opt.bind_given)
+		r->job.bind = r->opt.bind;
+	for (i = 0; i < r->job.env.n; i++)
+		ls_strv_add(&r->env, r->job.env.v[i]);
+	for (i = 0; i < r->opt.env.n; i++)
+		ls_strv_add(&r->env, r->opt.env.v[i]);
+	if (r->job.managed_by)
+		return ls_fail(err, LS_USAGE, 0, "spec.managedBy: the job belongs to %s; remove the field to run it here", r->job.managed_by);
+	return r->env.oom || r->job.argv.oom ? ls_fail_oom(err) : LS_OK;
+}
+
+static char *absolute(const char *path)
+{
+	struct ls_str text = { 0 };
+	char cwd[PATH_MAX];
+
+	if (path[0] != '/' && getcwd(cwd, sizeof(cwd)))
+		ls_str_addf(&text, "%s/", cwd);
+	ls_str_add(&text, path);
+	return ls_str_steal(&text);
+}
+
+static ls_status find_paths(struct run *r, struct ls_err *err)
+{
+	struct ls_str text = { 0 };
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	const char *wdir = r->opt.wdir ? r->opt.wdir : r->job.working_dir ? r->job.working_dir : ".";
+
+	if (n < 0)
+		return ls_fail(err, LS_AGAIN, errno, "cannot find this program's own path");
+	self[n] = '\0';
+	r->binary = strdup(self);
+	r->cwd = strcmp(wdir, ".") ? absolute(wdir) : getcwd(NULL, 0);
+	if (r->opt.dir) {
+		r->dir = absolute(r->opt.dir);
+	} else {
+		ls_str_addf(&text, "lockstep-runs/%s", r->job.name);
+		r->dir = absolute(ls_str_text(&text));
+		ls_str_release(&text);
+	}
+	if (!r->dir || !r->cwd || !r->binary)
+		return ls_fail_oom(err);
+	if (r->job.checkpoint_uri) {
+		r->checkpoint_uri = strdup(r->job.checkpoint_uri);
+	} else {
+		ls_str_addf(&text, "file://%s/checkpoints", r->dir);
+		r->checkpoint_uri = ls_str_steal(&text);
+	}
+	return r->checkpoint_uri ? LS_OK : ls_fail_oom(err);
+}
+
+/* --fresh: what is there is kept, under another name. */
+static ls_status set_aside(const char *dir, struct ls_err *err)
+{
+	struct ls_str old = { 0 };
+	ls_status st = LS_OK;
+	int i;
+
+	for (i = 1; i < 100000 && !st; i++) {
+		ls_str_release(&old);
+		ls_str_addf(&old, "%s.%d", dir, i);
+		if (old.oom)
+			st = ls_fail_oom(err);
+		else if (access(old.s, F_OK))
+			break;
+	}
+	if (!st && rename(dir, old.s) < 0 && errno != ENOENT)
+		st = ls_fail(err, LS_AGAIN, errno, "cannot set %s aside", dir);
+	ls_str_release(&old);
+	return st;
+}
+
+/* One launcher per job directory: two would restart each other's ranks for ever. */
+static ls_status lock_dir(struct run *r, struct ls_err *err)
+{
+	struct ls_str path = { 0 };
+	ls_status st;
+
+	if (r->opt.fresh && r->job.checkpoint_uri)
+		return ls_fail(err, LS_USAGE, 0, "--fresh cannot set aside the checkpoints at %s; give the job another "
+			"spec.checkpoint.uri", r->job.checkpoint_uri);
+	if (r->opt.fresh) {
+		st = set_aside(r->dir, err);
+		if (st)
+			return st;
+	}
+	st = ls_mkdir_p(r->dir, err);
+	if (st)
+		return ls_err_at(err, st, "the job's directory (choose another with --dir): ");
+	ls_str_addf(&path, "%s/lock", r->dir);
+	r->lock = open(ls_str_text(&path), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (r->lock < 0)
+		st = ls_fail(err, LS_AGAIN, errno, "cannot open %s", ls_str_text(&path));
+	else if (flock(r->lock, LOCK_EX | LOCK_NB) < 0)
+		st = ls_fail(err, LS_USAGE, 0, "another lockstep run is at work in %s; wait for it, or choose another directory "
+			"with --dir", r->dir);
+	ls_str_release(&path);
+	return st;
+}
+
+/* Host lists that Open MPI 4 would take from a variable, and 5 would silently ignore: taken here, for both. */
+static ls_status hosts_from_env(struct run *r, struct ls_err *err)
+{
+	static const char *const names[] = { "OMPI_MCA_orte_default_hostfile", "PRTE_MCA_prte_default_hostfile" };
+	ls_status st = LS_OK;
+	size_t i;
+
+	for (i = 0; !st && !r->hosts.n && i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *file = getenv(names[i]);
+
+		if (file && *file) {
+			st = ls_hosts_read(file, &r->hosts, err);
+			if (st)
+				ls_err_at(err, st, "%s: ", names[i]);
+		}
+	}
+	return st;
+}
+
+static ls_status prepare(struct run *r, struct ls_err *err)
+{
+	ls_status st = load_job(r, err);
+
+	if (!st)
+		st = find_paths(r, err);
+	if (!st)
+		st = ls_engine_find(r->opt.mpirun, &r->engine, err);
+	r->hosts = r->opt.hosts;
+	r->opt.hosts = (struct ls_hosts){ 0 };
+	if (!st && !r->opt.local)
+		st = hosts_from_env(r, err);
+	if (!st && !r->hosts.n)
+		st = ls_hosts_add_local(&r->hosts, err);
+	if (!st) { /* a store that cannot be opened at all is found out now, not by rank 0 */
+		struct ls_store *store = NULL;
+
+		st = ls_store_open(r->checkpoint_uri, &store, err);
+		ls_store_close(store);
+	}
+	return st;
+}
+
+/* --- one attempt ------------------------------------------------------------------------------------------------------- */
+
+static ls_status copy_hosts(const struct ls_hosts *from, struct ls_hosts *to, struct ls_err *err)
+{
+	int i;
+
+	to->v = calloc((size_t)from->n, sizeof(*to->v));
+	if (!to->v)
+		return ls_fail_oom(err);
+	for (i = 0; i < from->n; i++) {
+		to->v[i] = (struct ls_host){ .slots = from->v[i].slots, .local = from->v[i].local, .name = strdup(from->v[i].name) };
+		to->n++;
+		if (!to->v[i].name)
+			return ls_fail_oom(err);
+	}
+	return LS_OK;
+}
+
+static ls_status make_plan(struct run *r, bool first, struct ls_plan *ret, struct ls_err *err)
+{
+	int start_s = r->opt.start_timeout_s > 0 ? (int)r->opt.start_timeout_s : START_TIMEOUT_S;
+	bool elastic = !r->mpirun_style && r->job.min_replicas < r->job.replicas;
+	struct ls_probe_options po = { .ssh = r->opt.ssh ? r->opt.ssh : "ssh",
+		.binary = r->opt.remote_path ? r->opt.remote_path : r->binary,
+		.deadline_ms = 1000 * (first || start_s < REJOIN_TIMEOUT_S ? start_s : REJOIN_TIMEOUT_S), .need_all = !elastic,
+		.say = r->opt.quiet ? NULL : say, .stop = ls_signals_stops() };
+	struct ls_plan_options lo = { .ranks = r->opt.np, .ranks_per_worker = r->opt.per_host, .bind = r->job.bind,
+		.oversubscribe = r->opt.oversubscribe, .by_node = r->opt.by_node, .local = r->opt.local };
+	struct ls_hosts hosts = { 0 };
+	struct ls_str lost = { 0 };
+	ls_status st;
+
+	if (!r->mpirun_style) {
+		lo.replicas = r->job.replicas;
+		lo.min_replicas = r->job.min_replicas;
+		lo.ranks_per_worker = r->opt.per_host ? r->opt.per_host : r->job.ranks_per_worker;
+		if (lo.ranks_per_worker == LS_RANKS_AUTO && r->job.gpus_per_worker > 0)
+			lo.ranks_per_worker = r->job.gpus_per_worker;
+	}
+	st = copy_hosts(&r->hosts, &hosts, err);
+	if (!st)
+		st = ls_probe_hosts(&hosts, &po, &lost, err);
+	if (!st && lost.len) {
+		ls_str_addf(&lost, ": no answer within %d s; going on without", po.deadline_ms / 1000);
+		say(ls_str_text(&lost));
+	}
+	if (!st)
+		st = ls_plan_make(&hosts, &lo, ret, err);
+	if (!st && r->job.within != LS_WITHIN_NONE && ret->hosts.n > 1) {
+		ls_plan_release(ret);
+		st = ls_fail(err, LS_USAGE, 0, "spec.placement.within: which hosts share a node, rack or block is known from Kubernetes' "
+			"node labels only; name hosts that do, and leave the field out");
+	}
+	ls_hosts_release(&hosts);
+	ls_str_release(&lost);
+	return st;
+}
+
+/* The newest manifest, for LOCKSTEP_RESUME: a hint, verified by whoever restores. */
+static void newest_manifest(const char *uri, char *ret, size_t size)
+{
+	struct ls_store *store = NULL;
+	long long *steps = NULL;
+	size_t n = 0;
+	char dir[32];
+
+	ret[0] = '\0';
+	if (!ls_store_open(uri, &store, NULL) && !ls_ckpt_list(store, &steps, &n, NULL) && n) {
+		ls_ckpt_dir(steps[0], dir);
+		snprintf(ret, size, "%s/%s/manifest.json", uri, dir);
+	}
+	free(steps);
+	ls_store_close(store);
+}
+
+static void attempt_options(const struct run *r, const struct ls_plan *plan, const char *resume, struct ls_attempt_options *ret)
+{
+	*ret = (struct ls_attempt_options){ .job = &r->job, .plan = plan, .engine = &r->engine, .watch = r->watch, .dir = r->dir,
+		.number = r->record ? ls_record_next_attempt(r->record) : 0, .restarts = r->restarts,
+		.max_restarts = r->job.backoff_limit, .checkpoint_uri = r->checkpoint_uri, .resume = resume, .cwd = r->cwd,
+		.binary = r->opt.remote_path ? r->opt.remote_path : r->binary, .ssh = r->opt.ssh ? r->opt.ssh : "ssh",
+		.user_env = (const char *const *)r->env.v, .engine_extra = (const char *const *)r->opt.engine_extra.v,
+		.start_timeout_ms = 1000 * (r->opt.start_timeout_s > 0 ? (int)r->opt.start_timeout_s : START_TIMEOUT_S),
+		.grace_ms = 1000 * r->job.grace_seconds, .deadline_ms = r->deadline_ms };
+}
+
+static void announce(struct run *r, const struct ls_attempt_options *ao)
+{
+	struct ls_str where = { 0 }, plan = { 0 };
+	int i;
+
+	ls_show_where(ao->plan, &where);
+	if (!r->mpirun_style || r->opt.report_bindings)
+		ls_watch_say(r->watch, false, "%s: attempt %u, %s, Open MPI %s; logs in %s/attempt-%u", r->job.name, ao->number,
+			ls_str_text(&where), r->engine.version, r->dir, ao->number);
+	for (i = 0; i < ao->plan->hosts.n; i++)
+		if (ao->plan->hosts.v[i].place.warning[0] && !r->restarts)
+			ls_watch_warn(r->watch, "host %s: %s", ao->plan->hosts.v[i].name, ao->plan->hosts.v[i].place.warning);
+	if (r->opt.report_bindings) {
+		ls_show_plan(ao->plan, &plan);
+		ls_watch_say(r->watch, false, "\n%s", ls_str_text(&plan));
+	}
+	ls_str_release(&plan);
+	ls_str_release(&where);
+}
+
+static ls_status one_attempt(struct run *r, struct ls_plan *plan, struct ls_outcome *ret, struct ls_err *err)
+{
+	char resume[PATH_MAX];
+	struct ls_attempt_options ao;
+	struct ls_facts facts;
+	ls_status st;
+
+	newest_manifest(r->checkpoint_uri, resume, sizeof(resume));
+	attempt_options(r, plan, resume, &ao);
+	announce(r, &ao);
+	ls_record_attempt_begin(r->record, ao.number, plan);
+	st = ls_record_state_set(r->record, "Running", "", -1, err);
+	if (!st)
+		st = ls_attempt_run(&ao, ret, err);
+	if (st)
+		return st;
+	ls_watch_facts(r->watch, &facts);
+	ls_record_attempt_end(r->record, plan, ret);
+	ls_record_facts(r->record, &facts);
+	return LS_OK;
+}
+
+/* Hosts that do not come back end an attempt like any other failure of theirs. */
+static void unplanned(const struct ls_err *why, struct ls_outcome *ret)
+{
+	*ret = (struct ls_outcome){ .ending = *ls_signals_stops() ? LS_END_STOPPED : LS_END_FAILED };
+	ret->failure.rank = -1;
+	ret->failure.retryable = why->status == LS_NODE_LOST;
+	snprintf(ret->failure.reason, sizeof(ret->failure.reason), "HostLost");
+	snprintf(ret->failure.host, sizeof(ret->failure.host), "%s", why->host);
+	snprintf(ret->failure.message, sizeof(ret->failure.message), "%s", why->text);
+}
+
+static void show_failure(struct run *r, const struct ls_outcome *o)
+{
+	const struct ls_failure *f = &o->failure;
+	size_t i;
+
+	ls_watch_say(r->watch, true, "failed: %s", f->message);
+	if (!f->tail.n)
+		return;
+	ls_watch_say(r->watch, true, "its last lines:");
+	for (i = 0; i < f->tail.n; i++)
+		ls_watch_say(r->watch, true, "  | %s", f->tail.v[i]);
+}
+
+static void wait_before_restart(int ms)
+{
+	int64_t until = ls_clock_ms() + ms;
+
+	while (ls_clock_ms() < until && !*ls_signals_stops())
+		poll(NULL, 0, 50);
+}
+
+/* --- the end ----------------------------------------------------------------------------------------------------------- */
+
+static void show_success(struct run *r, double seconds)
+{
+	struct ls_str text = { 0 };
+	struct ls_facts f;
+	size_t i;
+
+	ls_watch_facts(r->watch, &f);
+	ls_str_addf(&text, "succeeded in %.1f s", seconds);
+	if (f.step)
+		ls_str_addf(&text, ": %lld steps, loss %.4g", f.step, f.loss);
+	for (i = 0; i < f.n_results; i++)
+		ls_str_addf(&text, ", %s %.4g", f.results[i].name, f.results[i].value);
+	if (r->restarts)
+		ls_str_addf(&text, ", after %d restart%s", r->restarts, r->restarts > 1 ? "s" : "");
+	if (!r->mpirun_style || f.step)
+		ls_watch_say(r->watch, false, "%s", ls_str_text(&text));
+	ls_str_release(&text);
+}
+
+/* Record, report, and the last words. */
+static int finish(struct run *r, enum ls_action action, const struct ls_ended *ended, const struct ls_outcome *o, double seconds)
+{
+	static const char *const states[] = { [LS_ACT_DONE] = "Succeeded", [LS_ACT_STOPPED] = "Stopped", [LS_ACT_FAILED] = "Failed",
+		[LS_ACT_GAVE_UP] = "Failed" };
+	struct ls_err err = LS_ERR_INIT;
+	struct ls_str report = { 0 };
+	int signal = o->ending == LS_END_STOPPED ? ls_signals_last() : o->failure.signal;
+	int code = ls_policy_exit_code(action, ended, o->failure.code, signal, r->restarts);
+	struct ls_facts f;
+
+	ls_watch_facts(r->watch, &f);
+	if (action == LS_ACT_DONE)
+		show_success(r, seconds);
+	else if (action == LS_ACT_GAVE_UP && r->restarts)
+		ls_watch_say(r->watch, true, "gave up after %d restart%s%s", r->restarts, r->restarts > 1 ? "s" : "",
+			r->policy.same >= LS_BREAKER && o->step ? ": the same failure at the same step, again and again" : "");
+	else if (o->ending == LS_END_DEADLINE)
+		ls_watch_say(r->watch, true, "the deadline of %lld s passed", r->job.active_deadline_s);
+	if (ls_record_state_set(r->record, states[action], o->ending == LS_END_FAILED ? o->failure.message : "", code, &err))
+		ls_watch_say(r->watch, true, "%s", err.text);
+	if (f.step || !r->mpirun_style) {
+		ls_str_addf(&report, "%s/report.html", r->dir);
+		if (ls_report_write(r->dir, ls_str_text(&report), &err))
+			ls_watch_say(r->watch, true, "no report: %s", err.text);
+		else
+			ls_watch_say(r->watch, false, "report: %s", ls_str_text(&report));
+	}
+	ls_str_release(&report);
+	return code;
+}
+
+static int run_attempts(struct run *r, struct ls_plan *first)
+{
+	double begun = ls_clock_s();
+
+	for (;;) {
+		struct ls_err err = LS_ERR_INIT;
+		struct ls_plan plan = { 0 };
+		struct ls_outcome o = { 0 };
+		struct ls_ended ended;
+		enum ls_action action;
+		int delay_ms = 0, code = -1;
+		ls_status st = LS_OK;
+
+		if (!r->restarts) {
+			plan = *first;
+			*first = (struct ls_plan){ 0 };
+		} else if (make_plan(r, false, &plan, &err)) {
+			unplanned(&err, &o);
+		}
+		if (plan.world)
+			st = one_attempt(r, &plan, &o, &err);
+		if (st) {
+			ls_plan_release(&plan);
+			ls_outcome_release(&o);
+			return ls_command_fail("run", st, &err);
+		}
+		ended = (struct ls_ended){ .ending = o.ending, .retryable = o.failure.retryable, .step = o.step,
+			.rank = o.failure.rank, .reason = o.failure.reason };
+		if (o.ending == LS_END_FAILED)
+			show_failure(r, &o);
+		action = ls_policy_next(&r->policy, &ended, &delay_ms);
+		if (action == LS_ACT_RESTART && *ls_signals_stops())
+			action = LS_ACT_STOPPED;
+		if (action != LS_ACT_RESTART)
+			code = finish(r, action, &ended, &o, ls_clock_s() - begun);
+		ls_plan_release(&plan);
+		ls_outcome_release(&o);
+		if (code >= 0)
+			return code;
+		r->restarts++;
+		ls_watch_say(r->watch, true, "restarting%s (%d of %d without progress)", delay_ms ? " after a pause" : "", r->policy.used,
+			r->job.backoff_limit);
+		ls_record_state_set(r->record, "Restarting", "", -1, &err);
+		wait_before_restart(delay_ms);
+	}
+}
+
+static ls_status dry_run(struct run *r, const struct ls_plan *plan, struct ls_err *err)
+{
+	struct ls_attempt_options ao;
+	struct ls_str text = { 0 };
+	char resume[PATH_MAX];
+	ls_status st;
+
+	newest_manifest(r->checkpoint_uri, resume, sizeof(resume));
+	attempt_options(r, plan, resume, &ao);
+	ls_show_dry_run(&ao, &text);
+	st = text.oom ? ls_fail_oom(err) : LS_OK;
+	fputs(ls_str_text(&text), stdout);
+	ls_str_release(&text);
+	return st;
+}
+
+static void say_not_applied(struct run *r)
+{
+	struct ls_str text = { 0 };
+	size_t i;
+
+	for (i = 0; i < r->job.not_applied.n; i++)
+		ls_str_addf(&text, "%s%s", i ? ", " : "", r->job.not_applied.v[i]);
+	if (text.len)
+		ls_watch_say(r->watch, false, "outside Kubernetes these fields have no effect: %s", ls_str_text(&text));
+	ls_str_release(&text);
+}
+
+static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struct ls_err *err)
+{
+	struct ls_watch_options wo = { .quiet = r->opt.quiet, .no_prefix = r->opt.no_prefix, .stop = ls_signals_stops() };
+	ls_status st = lock_dir(r, err);
+
+	wo.dir = r->dir;
+	if (!st)
+		st = ls_watch_open(&wo, &r->watch, err);
+	if (!st)
+		st = ls_record_open(r->dir, r->job.name, &r->record, err);
+	if (st)
+		return st;
+	say_watch = r->watch;
+	say_not_applied(r);
+	if (r->job.suspend) {
+		ls_watch_say(r->watch, true, "spec.runPolicy.suspend is true: nothing is started; set it to false to go on");
+		*ret_code = 0;
+		return ls_record_state_set(r->record, "Suspended", "", 0, err);
+	}
+	if (!strcmp(ls_record_state(r->record), "Succeeded"))
+		ls_watch_say(r->watch, false, "this job has succeeded before: it goes on from its newest checkpoint (--fresh starts over)");
+	ls_record_job(r->record, &r->job, &r->engine);
+	r->policy.backoff_limit = r->job.backoff_limit;
+	if (r->job.active_deadline_s)
+		r->deadline_ms = ls_clock_ms() + 1000 * r->job.active_deadline_s;
+	*ret_code = run_attempts(r, plan);
+	return LS_OK;
+}
+
+static void run_release(struct run *r)
+{
+	say_watch = NULL;
+	ls_watch_close(r->watch);
+	ls_record_close(r->record);
+	ls_run_options_release(&r->opt);
+	ls_job_release(&r->job);
+	ls_hosts_release(&r->hosts);
+	ls_strv_release(&r->env);
+	ls_fd_close(&r->lock);
+	free(r->dir);
+	free(r->cwd);
+	free(r->binary);
+	free(r->checkpoint_uri);
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct run r = { .lock = -1 };
+	struct ls_plan plan = { 0 };
+	struct ls_err err = LS_ERR_INIT;
+	struct ls_str text = { 0 };
+	int code = 0;
+	ls_status st = ls_run_options_parse(argc, argv, &r.opt, &err);
+
+	if (!st && r.opt.help) {
+		ls_run_options_help(&text);
+		fputs(ls_str_text(&text), stdout);
+		ls_str_release(&text);
+		run_release(&r);
+		return 0;
+	}
+	if (!st)
+		st = prepare(&r, &err);
+	if (!st)
+		st = ls_signals_init(&err);
+	if (!st)
+		st = make_plan(&r, true, &plan, &err);
+	if (!st)
+		st = r.opt.dry_run ? dry_run(&r, &plan, &err) : start(&r, &plan, &code, &err);
+	if (st)
+		code = ls_command_fail("run", st, &err);
+	ls_plan_release(&plan);
+	run_release(&r);
+	return code;
+}
