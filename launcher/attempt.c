@@ -23,6 +23,7 @@ enum {
 	HELLO_MS = 10000,        /* a connection that does not say who it is */
 	WEAK_CAUSE_MS = 1500,    /* wait so long for a better explanation of "another rank was lost" */
 	EXIT_CAUSE_MS = 100,     /* … and of an exit code: a killed peer may be the reason */
+	PONG_MS = 3000,          /* a host that does not answer for so long, after a failure elsewhere, is the reason */
 	KILL_GRACE_MS = 1000,    /* after a failure, for programs that do not use liblockstep: time to flush their logs */
 	ENGINE_MS = 5000,        /* the engine ends by itself after its ranks */
 };
@@ -118,6 +119,39 @@ static void force(struct attempt *a)
 
 /* --- what the ranks say ------------------------------------------------------------------------------------------------ */
 
+/* Something failed that may be the consequence of a host's silence, which the kernel reports much later than MPI does: ask
+ * all others whether they are there. True: there is somebody to wait for. */
+static bool ask_others(struct attempt *a)
+{
+	int r;
+
+	if (a->unanswered)
+		return true;
+	for (r = 0; r < a->world; r++) {
+		if (a->ended[r] || a->asked[r] || a->conn_of[r] < 0 || ls_plan_host(a->opt->plan, r)->local)
+			continue;
+		a->asked[r] = true;
+		a->unanswered++;
+		ls_wire_send(&a->conns[a->conn_of[r]].wire, LS_MSG_PING, "", 0);
+	}
+	return a->unanswered > 0;
+}
+
+static void conn_lost(struct attempt *a, struct conn *c);
+
+/* Those that were asked and did not answer in time are as good as gone. */
+static void give_up_silent(struct attempt *a)
+{
+	int r;
+
+	for (r = 0; r < a->world; r++)
+		if (a->asked[r] && !a->ended[r])
+			ls_wire_close(&a->conns[a->conn_of[r]].wire);
+	for (r = 0; r < a->world; r++)
+		if (a->asked[r] && !a->ended[r])
+			conn_lost(a, &a->conns[a->conn_of[r]]);
+}
+
 static void rank_ended(struct attempt *a, int rank, const struct ls_rank_end *e)
 {
 	const struct ls_rank_view *view = ls_watch_rank(a->opt->watch, rank);
@@ -133,10 +167,16 @@ static void rank_ended(struct attempt *a, int rank, const struct ls_rank_end *e)
 		a->ends[rank].by_us = true;
 	a->blames[rank] = !strcmp(view->error_status, "rank_lost");
 	a->n_ended++;
+	if (a->asked[rank]) {
+		a->asked[rank] = false;
+		a->unanswered--;
+	}
 	if (!ls_rank_end_is_failure(e) || a->phase == STOPPING)
 		return;
 	/* Another rank may be the reason, and its news on the way. */
 	wait = e->signal || e->why[0] ? 0 : a->blames[rank] ? WEAK_CAUSE_MS : EXIT_CAUSE_MS;
+	if (wait && !a->act_at_ms && ask_others(a))
+		wait = PONG_MS;
 	if (!a->act_at_ms || ls_clock_ms() + wait < a->act_at_ms)
 		a->act_at_ms = ls_clock_ms() + wait;
 }
@@ -181,6 +221,14 @@ static bool on_message(struct attempt *a, struct conn *c, enum ls_msg type, cons
 		break;
 	case LS_MSG_STACKS:
 		ls_watch_stacks(w, c->rank, bytes, len);
+		break;
+	case LS_MSG_PONG:
+		if (a->asked[c->rank]) {
+			a->asked[c->rank] = false;
+			a->unanswered--;
+		}
+		if (!a->unanswered && a->act_at_ms > ls_clock_ms() + EXIT_CAUSE_MS)
+			a->act_at_ms = ls_clock_ms() + EXIT_CAUSE_MS;
 		break;
 	case LS_MSG_NO_ENGINE:
 		/* On this host it is mpirun itself, of which waitpid() tells more. */
@@ -298,6 +346,8 @@ static void check_engine(struct attempt *a)
 		return;
 	engine_words(a, words, sizeof(words));
 	a->engine_says = WIFEXITED(a->engine_status);
+	if (a->engine_says && a->phase == RUNNING && ask_others(a) && !a->act_at_ms)
+		a->act_at_ms = ls_clock_ms() + PONG_MS;
 	if (WIFSIGNALED(a->engine_status))
 		attempt_fail(a, "EngineLost", -1, "", true, "mpirun was killed by signal %d (SIG%s)", WTERMSIG(a->engine_status),
 			sigabbrev_np(WTERMSIG(a->engine_status)));
@@ -397,8 +447,11 @@ static void check_times(struct attempt *a)
 		check_hang(a);
 	if ((a->phase == STARTING || a->phase == RUNNING) && a->failed && !a->act_at_ms)
 		a->act_at_ms = now + (!strcmp(a->out->failure.reason, "Hang") ? 1000 : 0); /* the stacks are on their way */
-	if ((a->phase == STARTING || a->phase == RUNNING) && a->act_at_ms && now >= a->act_at_ms)
+	if ((a->phase == STARTING || a->phase == RUNNING) && a->act_at_ms && now >= a->act_at_ms) {
+		if (a->unanswered)
+			give_up_silent(a);
 		stop_after_failure(a);
+	}
 	if (a->phase == RUNNING && a->n_ended == a->world) {
 		a->phase = LEAVING;
 		a->force_at_ms = now + ENGINE_MS;
@@ -489,9 +542,10 @@ static ls_status allocate(struct attempt *a, struct ls_err *err)
 	a->ended = calloc(n, sizeof(*a->ended));
 	a->started = calloc(n, sizeof(*a->started));
 	a->blames = calloc(n, sizeof(*a->blames));
+	a->asked = calloc(n, sizeof(*a->asked));
 	a->ports = calloc(n, sizeof(*a->ports));
 	a->out->pids = calloc(n, sizeof(*a->out->pids));
-	if (!a->conn_of || !a->ends || !a->ended || !a->started || !a->blames || !a->ports || !a->out->pids)
+	if (!a->conn_of || !a->ends || !a->ended || !a->started || !a->blames || !a->asked || !a->ports || !a->out->pids)
 		return ls_fail_oom(err);
 	for (r = 0; r < a->world; r++)
 		a->conn_of[r] = -1;
@@ -594,6 +648,7 @@ static void release(struct attempt *a)
 	free(a->ended);
 	free(a->started);
 	free(a->blames);
+	free(a->asked);
 	free(a->ports);
 }
 

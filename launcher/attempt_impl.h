@@ -36,6 +36,8 @@ struct attempt {
 	bool engine_gone, engine_says; /* says: it exited by itself, before its ranks */
 	int64_t begun_ms;
 	int64_t act_at_ms;    /* in RUNNING after a failure: tear down then; 0 nothing failed */
+	int unanswered;       /* PINGs that went out after a failure and have no PONG yet */
+	bool *asked;          /* [world] … to whom */
 	int64_t force_at_ms;  /* in STOPPING, LEAVING: be less polite then */
 	int force;            /* how often that was */
 	bool failed;          /* out->failure is filled in by other than a rank's end */

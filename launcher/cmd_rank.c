@@ -397,6 +397,8 @@ static bool listen_launcher(struct shim *s)
 			stop_program(s, ms);
 		} else if (type == LS_MSG_DUMP) {
 			send_stacks(s);
+		} else if (type == LS_MSG_PING) {
+			ls_wire_send(&s->wire, LS_MSG_PONG, "", 0);
 		}
 	}
 	return alive && !bad;

@@ -11,6 +11,8 @@ bool ls_rank_end_is_failure(const struct ls_rank_end *e)
 
 static int weight(const struct ls_rank_end *e, bool blames_other)
 {
+	if (e->host_gone)
+		return 4;
 	if (e->why[0] || e->signal)
 		return 3;
 	if (e->vanished)
@@ -65,7 +67,7 @@ void ls_failure_describe(const struct ls_job *job, int rank, const char *host, c
 		snprintf(m, size, "rank %d on host %s: %s", rank, host, e->why);
 	} else if (e->host_gone) {
 		strcpy(ret->reason, "HostLost");
-		snprintf(m, size, "host %s was lost: the connections to all its ranks ended without a word", host);
+		snprintf(m, size, "host %s was lost: none of its ranks can be reached any more", host);
 	} else if (e->vanished) {
 		strcpy(ret->reason, "RankLost");
 		snprintf(m, size, "rank %d on host %s vanished: its connection ended without a word", rank, host);

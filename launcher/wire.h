@@ -29,10 +29,12 @@ enum ls_msg {
 	LS_MSG_EXIT,      /* JSON: code, signal, byUs, oom, why; the last message */
 	LS_MSG_STACKS,    /* text: what the rank's threads were doing */
 	LS_MSG_NO_ENGINE, /* empty: Open MPI's daemon on this host is gone */
+	LS_MSG_PONG,      /* empty: the answer to PING */
 	/* launcher -> shim */
 	LS_MSG_GO,        /* JSON: argv, env, cwd, cpuset, graceMs */
 	LS_MSG_STOP,      /* u32 ms: SIGTERM to the program now, SIGKILL after ms (0: SIGKILL now) */
 	LS_MSG_DUMP,      /* send LS_MSG_STACKS */
+	LS_MSG_PING,      /* something failed elsewhere: are you still there? */
 	LS_MSG_BYE        /* the EXIT is on record: leave */
 };
 

@@ -143,8 +143,7 @@ static ls_status see_all(struct lockstep *ls, const struct ls_ckpt *c, struct ls
 		err->rank = r;
 		return ls_fail(err, LS_AGAIN, 0,
 			"rank %d on %s wrote %s under %s, but rank 0 on %s does not see it: file:// needs a file "
-			"system that all hosts "
-			"share",
+			"system that all hosts share",
 			r, ls->votes[r].host, c->shards[r].key, ls_store_uri(ls->store), ls->host);
 	}
 	return LS_OK;

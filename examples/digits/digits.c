@@ -5,7 +5,7 @@
  *
  * The batch is global: every rank learns from batch / ranks images of each step, and the gradients are averaged, so
  * that more ranks mean the same steps, sooner. The loss rides along as a gradient of one number: its average over
- * the ranks is the loss of the global batch, at no message of its own kind. */
+ * the ranks is the loss of the global batch. */
 #include "data.h"
 #include "model.h"
 #include "lockstep/lockstep.h"
