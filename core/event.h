@@ -9,7 +9,7 @@
  *     progress step=12 total=500 loss=0x1.8p-2 samples=64 ms=3.21 epoch=0    one finished step; loss by %a or decimal
  *     resumed step=200 uri=file:///…              state was restored
  *     skipped step=300 text=why                   a checkpoint was passed over
- *     saved step=200 bytes=123456 ms=12.5         a checkpoint is published (rank 0)
+ *     saved step=200 bytes=123456 ms=12.5 uri=…   a checkpoint is published (rank 0)
  *     savefailed step=400 text=why
  *     result name=accuracy value=0.974
  *     warning text=…
@@ -17,8 +17,7 @@
  *     stopping step=250                           a termination notice was honoured
  *
  * Unknown verbs and keys are ignored by the reader, so that either side may be newer. A value that holds white space
- * (a name, a URI) is percent-encoded by the writer and shown as it is.
- * / */
+ * (a name, a URI) is percent-encoded by the writer and shown as it is. */
 #ifndef LS_EVENT_H
 #define LS_EVENT_H
 

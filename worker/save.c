@@ -209,7 +209,7 @@ static ls_status write_all(struct lockstep *ls, long long step, struct ls_err *e
 	double began = ls_clock_s();
 	struct ls_vote mine;
 	uint64_t bytes = 0;
-	char ms[40];
+	char ms[40], dir[32], uri[512];
 	ls_status st;
 
 	memset(&mine, 0, sizeof(mine));
@@ -226,8 +226,10 @@ static ls_status write_all(struct lockstep *ls, long long step, struct ls_err *e
 	}
 	ls->newest = step;
 	if (ls->rank == 0) {
-		ls_event_send(ls, "saved step=%lld bytes=%" PRIu64 " ms=%s", step, bytes,
-			ls_event_digits(ms, (double)(int64_t)((ls_clock_s() - began) * 1e6) / 1e3));
+		ls_ckpt_dir(step, dir);
+		ls_event_send(ls, "saved step=%lld bytes=%" PRIu64 " ms=%s uri=%s/%s", step, bytes,
+			ls_event_digits(ms, (double)(int64_t)((ls_clock_s() - began) * 1e6) / 1e3),
+			ls_event_quote(uri, sizeof(uri), ls_store_uri(ls->store)), dir);
 		clean_up(ls);
 	}
 	return LS_OK;

@@ -5,6 +5,7 @@
 """
 import argparse
 import os
+import time
 
 import numpy
 import torch
@@ -67,7 +68,10 @@ def main():
         share = accuracy(model.module, test, rank, world)
         if rank == 0:
             print(f"epoch {epoch + 1} loss {total.item() / len(loader) / world:.6f} accuracy {share:.4f}", flush=True)
-    dist.barrier()  # PyTorch 1.13 can deadlock when a rank leaves right after its last all_reduce
+    # PyTorch 1.13 can deadlock here, with any launcher: gloo's thread needs the interpreter's lock to drop its last work, while
+    # destroy_process_group() holds the lock and waits for that thread. A sleep lends it the lock.
+    dist.barrier()
+    time.sleep(0.2)
     dist.destroy_process_group()
 
 
