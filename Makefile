@@ -119,7 +119,12 @@ quickstart: deps
 
 # --- tests -------------------------------------------------------------------------------------------------------------------
 
-# Unit tests see the launcher's parts, and liblockstep's where their file name says that they need MPI.
+# What the sanitizers must not report: other people's libraries.
+SANENV := ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 \
+	TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp:ignore_noninstrumented_modules=1
+RUN    := B=$(B) $(SANENV) tests/runner
+
+# Unit tests see the launcher's parts and liblockstep's.
 $(B)/tests/test_%: $(O)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCH)) $(WORK) $(B)/core.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
@@ -140,7 +145,7 @@ test: deps-test
 	@tests/setup-python.sh
 	@tests/setup-ompi5.sh
 	@$(MAKE) --no-print-directory all $(UNIT)
-	@B=$(B) tests/runner $(UNIT) tests/run/*.sh
+	@$(RUN) $(UNIT) tests/run/*.sh
 
 .PHONY: e2e
 e2e: deps-test
@@ -148,13 +153,13 @@ e2e: deps-test
 	@tests/setup-python.sh
 	@tests/setup-ompi5.sh
 	@$(MAKE) --no-print-directory all
-	@B=$(B) tests/runner tests/e2e/*.sh
+	@$(RUN) tests/e2e/*.sh
 
 # On /dev/shm where there is one: thousands of fsyncs.
 .PHONY: torture
 torture: deps-test
 	@$(MAKE) --no-print-directory $(TORTURE)
-	@TMPDIR=$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp) tests/runner $(TORTURE)
+	@TMPDIR=$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp) $(RUN) $(TORTURE)
 
 FUZZ_SECONDS ?= 120
 
@@ -172,7 +177,7 @@ fuzz: $(FUZZERS)
 
 .PHONY: check
 check: test
-	@tests/style.sh
+	@$(RUN) tests/style.sh
 
 # --- benchmarks ----------------------------------------------------------------------------------------------------------------
 

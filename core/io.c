@@ -229,9 +229,18 @@ static int remove_one(const char *path, const struct stat *sb, int type, struct 
 	return remove(path) < 0 && errno != ENOENT ? -1 : 0;
 }
 
+/* Somebody else may be removing the same tree: a name that is gone when its turn comes ends the walk early, and then it
+ * is walked again. */
 ls_status ls_remove_tree(const char *path, struct ls_err *err)
 {
-	if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT)
-		return ls_fail(err, LS_AGAIN, errno, "cannot remove %s", path);
-	return LS_OK;
+	struct stat sb;
+	int round;
+
+	for (round = 0; round < 100; round++) {
+		if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT)
+			break;
+		if (lstat(path, &sb) < 0 && errno == ENOENT)
+			return LS_OK;
+	}
+	return ls_fail(err, LS_AGAIN, errno, "cannot remove %s", path);
 }

@@ -3,23 +3,22 @@
 #include "launcher/signals.h"
 #include "core/io.h"
 
-#include <arpa/inet.h>
 #include <cjson/cJSON.h>
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
 	TICK_MS = 100,
+	BLIND_MS = 2000,         /* so long between two looks: we were held up (a stopped terminal), and heard nobody */
+	HELLO_MAX = 65536,       /* bytes; until then a peer may be anybody */
 	HELLO_MS = 10000,        /* a connection that does not say who it is */
 	WEAK_CAUSE_MS = 1500,    /* wait so long for a better explanation of "another rank was lost" */
 	EXIT_CAUSE_MS = 100,     /* … and of an exit code: a killed peer may be the reason */
@@ -27,12 +26,6 @@ enum {
 	KILL_GRACE_MS = 1000,    /* after a failure, for programs that do not use liblockstep: time to flush their logs */
 	ENGINE_MS = 5000,        /* the engine ends by itself after its ranks */
 };
-
-void ls_session_dirs(const char *run_id, char tmp[128], char shm[128])
-{
-	snprintf(tmp, 128, "/tmp/lockstep-%u-%s", (unsigned)geteuid(), run_id);
-	snprintf(shm, 128, "/dev/shm/lockstep-%u-%s", (unsigned)geteuid(), run_id);
-}
 
 void ls_outcome_release(struct ls_outcome *o)
 {
@@ -106,14 +99,14 @@ static void force(struct attempt *a)
 			kill(a->engine, SIGTERM);
 		break;
 	case 1: /* the shims see their connection end */
-		for (i = 0; i < a->n_conns; i++)
-			ls_wire_close(&a->conns[i].wire);
 		break;
 	default:
 		if (!a->engine_gone)
 			kill(-a->engine, SIGKILL);
 		break;
 	}
+	for (i = 0; a->force > 1 && i < a->n_conns; i++)
+		ls_wire_close(&a->conns[i].wire);
 	a->force_at_ms = ls_clock_ms() + 2000;
 }
 
@@ -174,7 +167,12 @@ static void rank_ended(struct attempt *a, int rank, const struct ls_rank_end *e)
 	if (!ls_rank_end_is_failure(e) || a->phase == STOPPING)
 		return;
 	/* Another rank may be the reason, and its news on the way. */
-	wait = e->signal || e->why[0] ? 0 : a->blames[rank] ? WEAK_CAUSE_MS : EXIT_CAUSE_MS;
+	if ((e->signal && e->signal != SIGABRT) || e->why[0])
+		wait = 0;
+	else if (a->blames[rank] || (a->phase == STARTING && e->vanished && !e->host_gone)) /* the engine may be about to tell why */
+		wait = WEAK_CAUSE_MS;
+	else
+		wait = EXIT_CAUSE_MS;
 	if (wait && !a->act_at_ms && ask_others(a))
 		wait = PONG_MS;
 	if (!a->act_at_ms || ls_clock_ms() + wait < a->act_at_ms)
@@ -202,8 +200,8 @@ static bool on_message(struct attempt *a, struct conn *c, enum ls_msg type, cons
 {
 	struct ls_watch *w = a->opt->watch;
 
-	if (c->rank < 0)
-		return type == LS_MSG_HELLO && attempt_hello(a, c, bytes, len);
+	if (c->rank < 0) /* too late, it would wait for a word that nobody sends any more */
+		return type == LS_MSG_HELLO && a->phase != STOPPING && a->phase != LEAVING && attempt_hello(a, c, bytes, len);
 	switch (type) {
 	case LS_MSG_STARTED:
 		if (!a->started[c->rank])
@@ -284,32 +282,8 @@ static void conn_read(struct attempt *a, struct conn *c)
 			break;
 		}
 	}
-	if (st || bad)
+	if (st || bad || (c->rank < 0 && c->wire.in.len > HELLO_MAX))
 		conn_lost(a, c);
-}
-
-static void accept_conn(struct attempt *a, int listener)
-{
-	struct sockaddr_storage sa;
-	socklen_t len = sizeof(sa);
-	int fd = accept4(listener, (struct sockaddr *)&sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct conn *v;
-
-	if (fd < 0)
-		return;
-	v = realloc(a->conns, ((size_t)a->n_conns + 1) * sizeof(*v));
-	if (!v) {
-		ls_fd_close(&fd);
-		return;
-	}
-	a->conns = v;
-	v += a->n_conns++;
-	*v = (struct conn){ .rank = -1, .since_ms = ls_clock_ms(), .peer = "this host" };
-	if (sa.ss_family == AF_INET)
-		inet_ntop(AF_INET, &((struct sockaddr_in *)&sa)->sin_addr, v->peer, sizeof(v->peer));
-	else if (sa.ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&sa)->sin6_addr, v->peer, sizeof(v->peer));
-	ls_wire_init(&v->wire, fd);
 }
 
 /* --- time -------------------------------------------------------------------------------------------------------------- */
@@ -345,8 +319,8 @@ static void check_engine(struct attempt *a)
 	if (a->phase == STOPPING || a->phase == LEAVING || a->n_ended == a->world)
 		return;
 	engine_words(a, words, sizeof(words));
-	a->engine_says = WIFEXITED(a->engine_status);
-	if (a->engine_says && a->phase == RUNNING && ask_others(a) && !a->act_at_ms)
+	a->engine_says = WIFEXITED(a->engine_status) && a->phase == RUNNING; /* before, no rank knows better */
+	if (a->engine_says && ask_others(a) && !a->act_at_ms)
 		a->act_at_ms = ls_clock_ms() + PONG_MS;
 	if (WIFSIGNALED(a->engine_status))
 		attempt_fail(a, "EngineLost", -1, "", true, "mpirun was killed by signal %d (SIG%s)", WTERMSIG(a->engine_status),
@@ -369,9 +343,10 @@ static void check_hang(struct attempt *a)
 		return;
 	for (r = 0; r < a->world; r++) {
 		const struct ls_rank_view *v = ls_watch_rank(a->opt->watch, r);
+		int64_t alive_ms = v->alive_ms > a->awake_ms ? v->alive_ms : a->awake_ms;
 
 		/* Silence only means something from a program that used to speak, or when the manifest says so. */
-		if (a->ended[r] || !a->started[r] || now - v->alive_ms < limit_ms || !(v->step > 0 || a->opt->job->hang_timeout_given))
+		if (a->ended[r] || !a->started[r] || now - alive_ms < limit_ms || !(v->step > 0 || a->opt->job->hang_timeout_given))
 			continue;
 		if (worst < 0 || v->step < ls_watch_rank(a->opt->watch, worst)->step)
 			worst = r;
@@ -396,6 +371,7 @@ static void check_start(struct attempt *a)
 	if (a->n_hello == a->world) {
 		attempt_go(a);
 		a->phase = RUNNING;
+		a->awake_ms = ls_clock_ms(); /* a slow start is no hang */
 		return;
 	}
 	if (ls_clock_ms() - a->begun_ms < a->opt->start_timeout_ms)
@@ -431,11 +407,25 @@ static void check_stop_request(struct attempt *a)
 	stop_all(a, a->opt->grace_ms);
 }
 
+/* While this process was held up nobody was heard: that silence is nobody's fault, and what was due in it waits as long again. */
+static void check_blind(struct attempt *a, int64_t now)
+{
+	int64_t gap = now - a->looked_ms;
+
+	if (a->looked_ms && gap > BLIND_MS) {
+		a->awake_ms = now;
+		if (a->act_at_ms)
+			a->act_at_ms += gap;
+	}
+	a->looked_ms = now;
+}
+
 static void check_times(struct attempt *a)
 {
 	int64_t now = ls_clock_ms();
 	int i;
 
+	check_blind(a, now);
 	check_engine(a);
 	for (i = 0; i < a->n_conns; i++)
 		if (a->conns[i].rank < 0 && (a->engine_gone || now - a->conns[i].since_ms > HELLO_MS))
@@ -499,9 +489,9 @@ static void loop_once(struct attempt *a)
 				conn_read(a, &a->conns[i]);
 		}
 		if (p[1].revents)
-			accept_conn(a, a->listeners[0]);
+			attempt_accept(a, a->listeners[0]);
 		if (p[2].revents)
-			accept_conn(a, a->listeners[1]);
+			attempt_accept(a, a->listeners[1]);
 		free(p);
 	}
 	check_times(a);
@@ -509,16 +499,6 @@ static void loop_once(struct attempt *a)
 }
 
 /* --- beginning and end ------------------------------------------------------------------------------------------------- */
-
-static bool has_remote(const struct ls_plan *plan)
-{
-	int i;
-
-	for (i = 0; i < plan->hosts.n; i++)
-		if (!plan->hosts.v[i].local)
-			return true;
-	return false;
-}
 
 static ls_status random_hex(char *ret, size_t bytes, struct ls_err *err)
 {
@@ -552,70 +532,35 @@ static ls_status allocate(struct attempt *a, struct ls_err *err)
 	return LS_OK;
 }
 
-/* stdin goes to rank 0 as with mpirun, but never a terminal's: the engine is not in its foreground group and would be stopped. */
-static int rank_stdin(void)
+/* A rank takes a connection and a log, and the usual soft limit is 1024 descriptors. Raised after the engine's fork, and put back
+ * before the next: the programs' limit is not ours to change. */
+static struct rlimit raise_files(void)
 {
-	return isatty(0) ? open("/dev/null", O_RDONLY | O_CLOEXEC) : dup(0);
-}
+	struct rlimit before = { 0 }, more;
 
-static ls_status start_engine(struct attempt *a, struct ls_err *err)
-{
-	const struct ls_attempt_options *o = a->opt;
-	struct ls_strv argv = { 0 }, env = { 0 };
-	struct ls_str path = { 0 }, hosts = { 0 };
-	int port = 0, log = -1, in = -1;
-	struct ls_engine_options eo = { .session_tmp = a->session_tmp, .ssh = o->ssh, .binary = o->binary, .extra = o->engine_extra };
-	char name[64];
-	ls_status st;
-
-	snprintf(name, sizeof(name), "lockstep-%s", a->run_id);
-	st = ls_wire_listen_unix(name, &a->listeners[0], err);
-	if (!st && has_remote(o->plan))
-		st = ls_wire_listen_tcp(&a->listeners[1], &port, err);
-	if (st)
-		goto out;
-	ls_str_addf(&path, "%s/attempt-%u/engine.log", o->dir, o->number);
-	log = open(ls_str_text(&path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (log < 0) {
-		st = ls_fail(err, LS_AGAIN, errno, "cannot write %s", ls_str_text(&path));
-		goto out;
+	if (getrlimit(RLIMIT_NOFILE, &before) == 0) {
+		more = before;
+		more.rlim_cur = more.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &more);
 	}
-	ls_str_release(&path);
-	ls_str_addf(&path, "%s/attempt-%u/hosts", o->dir, o->number);
-	ls_engine_hostfile(o->plan, &hosts);
-	st = ls_file_publish(ls_str_text(&path), hosts.s, hosts.len, false, err);
-	if (st)
-		goto out;
-	eo.hostfile = ls_str_text(&path);
-	ls_engine_argv(o->engine, o->plan, &eo, &argv);
-	attempt_engine_env(a, port, &env);
-	in = rank_stdin();
-	if (argv.oom || env.oom || in < 0) {
-		st = ls_fail_oom(err);
-		goto out;
-	}
-	st = ls_engine_spawn(&argv, &env, log, in, &a->engine, err);
-out:
-	ls_fd_close(&log);
-	ls_fd_close(&in);
-	ls_str_release(&hosts);
-	ls_str_release(&path);
-	ls_strv_release(&argv);
-	ls_strv_release(&env);
-	return st;
+	return before;
 }
 
 /* How did it end? Only now are all causes known. */
 static void judge(struct attempt *a)
 {
 	struct ls_failure *f = &a->out->failure;
+	char words[500];
 	int cause = ls_failure_cause(a->ends, a->ended, a->blames, a->world), r;
-	bool all_zero = a->n_ended == a->world;
+	bool all_zero = a->n_ended == a->world, told = false;
 
-	for (r = 0; r < a->world; r++)
+	for (r = 0; r < a->world; r++) {
 		all_zero &= a->ended[r] && !a->ends[r].code && !a->ends[r].signal && !a->ends[r].vanished && !a->ends[r].why[0];
+		told |= a->ends[r].by_us;
+	}
 	if (a->out->ending == LS_END_STOPPED || a->out->ending == LS_END_DEADLINE) {
-		if (all_zero && a->n_started == a->world)
+		/* A program that got the word may well leave with 0, and has not done what was asked. */
+		if (all_zero && !told && a->n_started == a->world)
 			a->out->ending = LS_END_SUCCEEDED; /* it was done before the word came */
 		return;
 	}
@@ -631,6 +576,13 @@ static void judge(struct attempt *a)
 			ls_watch_rank(a->opt->watch, cause)->error, a->blames[cause], f);
 	else if (!a->failed)
 		attempt_fail(a, "EngineLost", -1, "", true, "the attempt ended without a cause that anybody reported");
+	if (cause >= 0 && !a->failed && a->ends[cause].vanished && !a->n_started) { /* a shim that the engine took back */
+		size_t used = strlen(f->message);
+
+		engine_words(a, words, sizeof(words));
+		if (words[0])
+			snprintf(f->message + used, sizeof(f->message) - used, "; mpirun says: %s", words);
+	}
 	ls_watch_tail(a->opt->watch, f->rank, &f->tail);
 }
 
@@ -670,11 +622,14 @@ ls_status ls_attempt_run(const struct ls_attempt_options *opt, struct ls_outcome
 	if (!st) {
 		ls_session_dirs(a.run_id, a.session_tmp, a.session_shm);
 		ret->ending = LS_END_SUCCEEDED;
-		st = start_engine(&a, err);
+		st = attempt_start_engine(&a, err);
 	}
 	if (!st) {
+		struct rlimit before = raise_files();
+
 		while (!over(&a))
 			loop_once(&a);
+		setrlimit(RLIMIT_NOFILE, &before);
 		judge(&a);
 		/* The hosts' reapers do the same; here the launcher knows that it is done when it returns. */
 		ls_remove_tree(a.session_tmp, NULL);

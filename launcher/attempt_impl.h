@@ -1,5 +1,5 @@
-/* attempt_impl.h -- one attempt's state, shared by attempt.c (the loop and the phases) and attempt_world.c (who reports in, and
- * whether the world is the planned one). Nobody else includes it. */
+/* attempt_impl.h -- one attempt's state, shared by attempt.c (the loop and the phases), attempt_start.c (the engine's start, new
+ * connections) and attempt_world.c (who reports in, and whether the world is the planned one). Nobody else includes it. */
 #ifndef LS_ATTEMPT_IMPL_H
 #define LS_ATTEMPT_IMPL_H
 
@@ -33,7 +33,7 @@ struct attempt {
 	int n_hello, n_started, n_ended;
 	pid_t engine;
 	int engine_status;
-	bool engine_gone, engine_says; /* says: it exited by itself, before its ranks */
+	bool engine_gone, engine_says; /* says: it exited by itself, before its running ranks */
 	int64_t begun_ms;
 	int64_t act_at_ms;    /* in RUNNING after a failure: tear down then; 0 nothing failed */
 	int unanswered;       /* PINGs that went out after a failure and have no PONG yet */
@@ -42,8 +42,14 @@ struct attempt {
 	int force;            /* how often that was */
 	bool failed;          /* out->failure is filled in by other than a rank's end */
 	int stops_seen;
+	int64_t looked_ms, awake_ms; /* the last round; silence before this moment means nothing */
+	bool said_stranger, said_full;
 };
 
+/* Listen for the ranks and start the engine. */
+ls_status attempt_start_engine(struct attempt *a, struct ls_err *err);
+/* One more connection from `listener`. May move a->conns. */
+void attempt_accept(struct attempt *a, int listener);
 /* The engine's environment: the launcher's, and what the shims need to report in. */
 void attempt_engine_env(struct attempt *a, int tcp_port, struct ls_strv *ret);
 /* HELLO. False: this connection is not one of ours, drop it. A wrong world fails the attempt (attempt_fail). */

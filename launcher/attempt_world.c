@@ -82,9 +82,11 @@ static const char *string(const cJSON *json, const char *key)
 static bool token_ok(const char *want, const char *have)
 {
 	size_t i, len = strlen(want);
-	unsigned char diff = strlen(have) != len;
+	unsigned char diff = 0;
 
-	for (i = 0; i < len && !diff; i++)
+	if (strlen(have) != len)
+		return false;
+	for (i = 0; i < len; i++)
 		diff |= (unsigned char)(want[i] ^ have[i]);
 	return !diff;
 }
@@ -126,7 +128,9 @@ bool attempt_hello(struct attempt *a, struct conn *c, const char *bytes, size_t 
 	int rank, i;
 
 	if (!hello || !token_ok(a->token, string(hello, "token")) || strcmp(string(hello, "runId"), a->run_id)) {
-		ls_watch_say(a->opt->watch, true, "a connection from %s does not know this run's token: refused", c->peer);
+		if (!a->said_stranger)
+			ls_watch_say(a->opt->watch, true, "a connection from %s does not know this run's token: refused", c->peer);
+		a->said_stranger = true; /* once: a scanner does not stop at one */
 		cJSON_Delete(hello);
 		return false;
 	}

@@ -4,38 +4,10 @@
 #include "core/topo.h"
 #include "lockstep/lockstep.h"
 
-#include <arpa/inet.h>
 #include <cjson/cJSON.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-/* The interface that has `address`. */
-static void iface_of(const char *address, char name[32])
-{
-	struct ifaddrs *ifs = NULL, *i;
-	unsigned char want[16], *have;
-
-	name[0] = '\0';
-	if (getifaddrs(&ifs))
-		return;
-	for (i = ifs; i; i = i->ifa_next) {
-		int family = i->ifa_addr ? i->ifa_addr->sa_family : 0;
-
-		if ((family != AF_INET && family != AF_INET6) || inet_pton(family, address, want) != 1)
-			continue;
-		have = family == AF_INET ? (void *)&((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr
-					 : (void *)&((struct sockaddr_in6 *)(void *)i->ifa_addr)->sin6_addr;
-		if (!memcmp(want, have, family == AF_INET ? 4 : 16)) {
-			snprintf(name, 32, "%s", i->ifa_name);
-			break;
-		}
-	}
-	freeifaddrs(ifs);
-}
 
 /* sshd says who called, and which of our addresses was called: "client port server port". */
 static void addresses(cJSON *json)
@@ -44,7 +16,7 @@ static void addresses(cJSON *json)
 	char client[64] = "", server[64] = "", iface[32] = "";
 
 	if (ssh && sscanf(ssh, "%63s %*s %63s", client, server) == 2)
-		iface_of(server, iface);
+		ls_iface_of(server, iface);
 	cJSON_AddStringToObject(json, "launcherAddress", client);
 	cJSON_AddStringToObject(json, "address", server);
 	cJSON_AddStringToObject(json, "iface", iface);

@@ -42,8 +42,7 @@
 
 enum {
 	CONNECT_MS = 10000,
-	GO_MS = 600000,      /* the launcher has its own, shorter limit; this one is against a launcher that lost its mind */
-	BYE_MS = 10000,
+	GO_MS = 90000000,    /* the launcher keeps the time; this is longer than its longest --start-timeout */
 	DRAIN_MS = 300,      /* after the program ended: grandchildren may hold its pipes open for ever */
 	ORPHAN_GRACE_MS = 3000,
 	QUEUE_MAX = 1 << 20, /* unsent output beyond this stops reading the program's pipes */
@@ -205,7 +204,7 @@ static void prepend_libdir(const char *dir)
 	const char *old = getenv("LD_LIBRARY_PATH");
 	struct ls_str path = { 0 };
 
-	if (!dir || !*dir)
+	if (!dir || !*dir || (old && strstr(old, dir)))
 		return;
 	ls_str_addf(&path, "%s%s%s", dir, old && *old ? ":" : "", old ? old : "");
 	setenv("LD_LIBRARY_PATH", ls_str_text(&path), 1);
@@ -404,6 +403,16 @@ static bool listen_launcher(struct shim *s)
 	return alive && !bad;
 }
 
+static void hear_launcher(struct shim *s)
+{
+	if (listen_launcher(s))
+		return;
+	ls_wire_close(&s->wire);
+	if (!s->orphan)
+		stop_program(s, ORPHAN_GRACE_MS);
+	s->orphan = true;
+}
+
 static void on_signals(struct shim *s)
 {
 	struct signalfd_siginfo si;
@@ -451,26 +460,26 @@ static void run_once(struct shim *s, int timeout_ms)
 	for (i = 2; i >= 0; i--) /* events first: the reason why should come before the last words */
 		if (p[2 + i].revents)
 			carry(s, i);
-	if (p[0].revents & (POLLIN | POLLHUP | POLLERR) && !listen_launcher(s)) {
-		ls_wire_close(&s->wire);
-		if (!s->orphan)
-			stop_program(s, ORPHAN_GRACE_MS);
-		s->orphan = true;
-	}
+	if (p[0].revents & (POLLIN | POLLHUP | POLLERR))
+		hear_launcher(s);
 	if (p[1].revents)
 		on_signals(s);
 }
 
 static void run_program(struct shim *s)
 {
-	int64_t until;
+	int64_t left = DRAIN_MS;
 
+	hear_launcher(s); /* a STOP that came together with the GO is read already: poll() would not tell */
 	while (!s->ended && !(s->orphan && !s->pid))
 		run_once(s, -1);
-	for (until = ls_clock_ms() + DRAIN_MS; ls_clock_ms() < until && !s->orphan;) {
-		if (s->pipes[0] < 0 && s->pipes[1] < 0 && s->pipes[2] < 0)
-			break;
+	/* Only time in which the launcher takes what there is counts: its reader may be a pager, and the last lines matter most. */
+	while (left > 0 && !s->orphan && (s->pipes[0] >= 0 || s->pipes[1] >= 0 || s->pipes[2] >= 0)) {
+		int64_t begun_ms = ls_clock_ms();
+		bool room = s->wire.out.len < QUEUE_MAX;
+
 		run_once(s, 20);
+		left -= room ? ls_clock_ms() - begun_ms + 1 : 0;
 	}
 }
 
@@ -493,9 +502,10 @@ static int watch_signals(void)
 	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
+/* deadline_ms < 0: as long as the connection is there. */
 static cJSON *wait_message(struct shim *s, enum ls_msg want, int deadline_ms)
 {
-	int64_t until = ls_clock_ms() + deadline_ms, left;
+	int64_t until = deadline_ms < 0 ? INT64_MAX : ls_clock_ms() + deadline_ms, left;
 	const char *bytes;
 	enum ls_msg type;
 	bool bad = false;
@@ -505,14 +515,14 @@ static cJSON *wait_message(struct shim *s, enum ls_msg want, int deadline_ms)
 		struct pollfd p = { .fd = s->wire.fd, .events = (short)(POLLIN | (s->wire.out.len ? POLLOUT : 0)) };
 		bool alive = true;
 
-		poll(&p, 1, (int)left);
+		poll(&p, 1, deadline_ms < 0 ? -1 : (int)left);
 		ls_wire_flush(&s->wire);
 		if (p.revents & (POLLIN | POLLHUP | POLLERR))
 			alive = ls_wire_fill(&s->wire) == LS_OK;
 		while (ls_wire_next(&s->wire, &type, &bytes, &len, &bad)) {
 			if (type == want)
 				return len ? cJSON_ParseWithLength(bytes, len) : cJSON_CreateNull();
-			if (type == LS_MSG_STOP) /* before the program began: nothing to stop */
+			if (type == LS_MSG_STOP && want == LS_MSG_GO) /* before the program began: nothing to stop */
 				return NULL;
 		}
 		if (!alive || bad)
@@ -572,8 +582,9 @@ int cmd_rank(int argc, char **argv)
 		run_program(&s);
 		send_exit(&s, "");
 	}
-	/* The launcher must know before the engine does: the engine's own way of ending a job would blur who was first. */
-	cJSON_Delete(wait_message(&s, LS_MSG_BYE, s.orphan ? 0 : BYE_MS));
+	/* The launcher must know before the engine does: the engine's own way of ending a job would blur who was first. However long
+	 * it takes: a launcher whose terminal is stopped reads nothing, and must find this rank's last lines and its end later. */
+	cJSON_Delete(wait_message(&s, LS_MSG_BYE, s.orphan ? 0 : -1));
 	ls_wire_close(&s.wire);
 	return s.orphan;
 }

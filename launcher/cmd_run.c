@@ -7,6 +7,7 @@
  */
 #include "launcher/commands.h"
 #include "launcher/attempt.h"
+#include "launcher/job_dir.h"
 #include "launcher/options.h"
 #include "launcher/probe.h"
 #include "launcher/record.h"
@@ -18,14 +19,11 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,7 +41,7 @@ struct run {
 	struct ls_record *record;
 	struct ls_policy policy;
 	int restarts;
-	int64_t deadline_ms;
+	int64_t deadline_ms;           /* 0: none */
 	bool mpirun_style;
 };
 
@@ -104,6 +102,20 @@ static ls_status job_from_program(struct run *r, struct ls_err *err)
 	return st;
 }
 
+/* What says who a rank is comes from the plan alone: a program that is told another rank or world would train another job. */
+static ls_status check_env(const struct ls_strv *env, struct ls_err *err)
+{
+	static const char *const ours[] = { "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE",
+		"LOCKSTEP_JOB", "LOCKSTEP_RUN_ID", "LOCKSTEP_ATTEMPT", "LOCKSTEP_EVENT_FD" };
+	size_t i;
+
+	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (ls_strv_getenv(env, ours[i]))
+			return ls_fail(err, LS_USAGE, 0, "%s (-x, or env of the manifest): that variable is set by lockstep, from the plan; leave "
+				"it out", ours[i]);
+	return LS_OK;
+}
+
 static ls_status load_job(struct run *r, struct ls_err *err)
 {
 	ls_status st;
@@ -128,6 +140,8 @@ static ls_status load_job(struct run *r, struct ls_err *err)
 		ls_strv_add(&r->env, r->job.env.v[i]);
 	for (i = 0; i < r->opt.env.n; i++)
 		ls_strv_add(&r->env, r->opt.env.v[i]);
+	if (!r->env.oom && check_env(&r->env, err))
+		return LS_USAGE;
 	if (r->job.managed_by)
 		return ls_fail(err, LS_USAGE, 0, "spec.managedBy: the job belongs to %s; remove the field to run it here", r->job.managed_by);
 	return r->env.oom || r->job.argv.oom ? ls_fail_oom(err) : LS_OK;
@@ -147,12 +161,14 @@ static char *absolute(const char *path)
 static ls_status find_paths(struct run *r, struct ls_err *err)
 {
 	struct ls_str text = { 0 };
-	char self[PATH_MAX];
+	char self[PATH_MAX], here[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	const char *wdir = r->opt.wdir ? r->opt.wdir : r->job.working_dir ? r->job.working_dir : ".";
 
 	if (n < 0)
 		return ls_fail(err, LS_AGAIN, errno, "cannot find this program's own path");
+	if (!getcwd(here, sizeof(here)))
+		return ls_fail(err, LS_USAGE, errno, "the working directory cannot be told (was it removed?); change to another one");
 	self[n] = '\0';
 	r->binary = strdup(self);
 	r->cwd = strcmp(wdir, ".") ? absolute(wdir) : getcwd(NULL, 0);
@@ -174,53 +190,12 @@ static ls_status find_paths(struct run *r, struct ls_err *err)
 	return r->checkpoint_uri ? LS_OK : ls_fail_oom(err);
 }
 
-/* --fresh: what is there is kept, under another name. */
-static ls_status set_aside(const char *dir, struct ls_err *err)
-{
-	struct ls_str old = { 0 };
-	ls_status st = LS_OK;
-	int i;
-
-	for (i = 1; i < 100000 && !st; i++) {
-		ls_str_release(&old);
-		ls_str_addf(&old, "%s.%d", dir, i);
-		if (old.oom)
-			st = ls_fail_oom(err);
-		else if (access(old.s, F_OK))
-			break;
-	}
-	if (!st && rename(dir, old.s) < 0 && errno != ENOENT)
-		st = ls_fail(err, LS_AGAIN, errno, "cannot set %s aside", dir);
-	ls_str_release(&old);
-	return st;
-}
-
-/* One launcher per job directory: two would restart each other's ranks for ever. */
 static ls_status lock_dir(struct run *r, struct ls_err *err)
 {
-	struct ls_str path = { 0 };
-	ls_status st;
-
 	if (r->opt.fresh && r->job.checkpoint_uri)
 		return ls_fail(err, LS_USAGE, 0, "--fresh cannot set aside the checkpoints at %s; give the job another "
 			"spec.checkpoint.uri", r->job.checkpoint_uri);
-	if (r->opt.fresh) {
-		st = set_aside(r->dir, err);
-		if (st)
-			return st;
-	}
-	st = ls_mkdir_p(r->dir, err);
-	if (st)
-		return ls_err_at(err, st, "the job's directory (choose another with --dir): ");
-	ls_str_addf(&path, "%s/lock", r->dir);
-	r->lock = open(ls_str_text(&path), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (r->lock < 0)
-		st = ls_fail(err, LS_AGAIN, errno, "cannot open %s", ls_str_text(&path));
-	else if (flock(r->lock, LOCK_EX | LOCK_NB) < 0)
-		st = ls_fail(err, LS_USAGE, 0, "another lockstep run is at work in %s; wait for it, or choose another directory "
-			"with --dir", r->dir);
-	ls_str_release(&path);
-	return st;
+	return ls_job_dir_take(r->dir, r->opt.fresh, &r->lock, err);
 }
 
 /* Host lists that Open MPI 4 would take from a variable, and 5 would silently ignore: taken here, for both. */
@@ -283,13 +258,27 @@ static ls_status copy_hosts(const struct ls_hosts *from, struct ls_hosts *to, st
 	return LS_OK;
 }
 
+static bool is_late(const struct run *r)
+{
+	return r->deadline_ms && ls_clock_ms() >= r->deadline_ms;
+}
+
+/* What is left of `ms` until the deadline. */
+static int until_deadline(const struct run *r, int ms)
+{
+	int64_t left = r->deadline_ms - ls_clock_ms();
+
+	return !r->deadline_ms || left > ms ? ms : left > 0 ? (int)left : 0;
+}
+
 static ls_status make_plan(struct run *r, bool first, struct ls_plan *ret, struct ls_err *err)
 {
 	int start_s = r->opt.start_timeout_s > 0 ? (int)r->opt.start_timeout_s : START_TIMEOUT_S;
 	bool elastic = !r->mpirun_style && r->job.min_replicas < r->job.replicas;
 	struct ls_probe_options po = { .ssh = r->opt.ssh ? r->opt.ssh : "ssh",
 		.binary = r->opt.remote_path ? r->opt.remote_path : r->binary,
-		.deadline_ms = 1000 * (first || start_s < REJOIN_TIMEOUT_S ? start_s : REJOIN_TIMEOUT_S), .need_all = !elastic,
+		.deadline_ms = until_deadline(r, 1000 * (first || start_s < REJOIN_TIMEOUT_S ? start_s : REJOIN_TIMEOUT_S)),
+		.need_all = !elastic,
 		.say = r->opt.quiet ? NULL : say, .stop = ls_signals_stops() };
 	struct ls_plan_options lo = { .ranks = r->opt.np, .ranks_per_worker = r->opt.per_host, .bind = r->job.bind,
 		.oversubscribe = r->opt.oversubscribe, .by_node = r->opt.by_node, .local = r->opt.local };
@@ -307,7 +296,10 @@ static ls_status make_plan(struct run *r, bool first, struct ls_plan *ret, struc
 	st = copy_hosts(&r->hosts, &hosts, err);
 	if (!st)
 		st = ls_probe_hosts(&hosts, &po, &lost, err);
-	if (!st && lost.len) {
+	if (!st && lost.len && hosts.n < r->job.min_replicas) {
+		st = ls_fail(err, LS_NODE_LOST, 0, "%d host%s answered within %d s, and spec.workers.minReplicas is %d: no word from %s",
+			hosts.n, hosts.n > 1 ? "s" : "", po.deadline_ms / 1000, r->job.min_replicas, ls_str_text(&lost));
+	} else if (!st && lost.len) {
 		ls_str_addf(&lost, ": no answer within %d s; going on without", po.deadline_ms / 1000);
 		say(ls_str_text(&lost));
 	}
@@ -393,13 +385,16 @@ static ls_status one_attempt(struct run *r, struct ls_plan *plan, struct ls_outc
 	return LS_OK;
 }
 
-/* Hosts that do not come back end an attempt like any other failure of theirs. */
-static void unplanned(const struct ls_err *why, struct ls_outcome *ret)
+/* Hosts that do not come back, and a shortage (a full disk), end an attempt like any other failure. */
+static void not_begun(const struct run *r, const struct ls_err *why, struct ls_outcome *ret)
 {
-	*ret = (struct ls_outcome){ .ending = *ls_signals_stops() ? LS_END_STOPPED : LS_END_FAILED };
+	ls_outcome_release(ret);
+	*ret = (struct ls_outcome){ .ending = *ls_signals_stops() ? LS_END_STOPPED : is_late(r) ? LS_END_DEADLINE : LS_END_FAILED };
+	ls_time_rfc3339(ret->started);
+	ls_time_rfc3339(ret->ended);
 	ret->failure.rank = -1;
-	ret->failure.retryable = why->status == LS_NODE_LOST;
-	snprintf(ret->failure.reason, sizeof(ret->failure.reason), "HostLost");
+	ret->failure.retryable = why->status == LS_NODE_LOST || why->status == LS_AGAIN;
+	snprintf(ret->failure.reason, sizeof(ret->failure.reason), why->status == LS_NODE_LOST ? "HostLost" : "StartFailed");
 	snprintf(ret->failure.host, sizeof(ret->failure.host), "%s", why->host);
 	snprintf(ret->failure.message, sizeof(ret->failure.message), "%s", why->text);
 }
@@ -417,9 +412,9 @@ static void show_failure(struct run *r, const struct ls_outcome *o)
 		ls_watch_say(r->watch, true, "  | %s", f->tail.v[i]);
 }
 
-static void wait_before_restart(int ms)
+static void wait_before_restart(const struct run *r, int ms)
 {
-	int64_t until = ls_clock_ms() + ms;
+	int64_t until = ls_clock_ms() + until_deadline(r, ms);
 
 	while (ls_clock_ms() < until && !*ls_signals_stops())
 		poll(NULL, 0, 50);
@@ -453,7 +448,7 @@ static int finish(struct run *r, enum ls_action action, const struct ls_ended *e
 		[LS_ACT_GAVE_UP] = "Failed" };
 	struct ls_err err = LS_ERR_INIT;
 	struct ls_str report = { 0 };
-	int signal = o->ending == LS_END_STOPPED ? ls_signals_last() : o->failure.signal;
+	int signal = action == LS_ACT_STOPPED && ls_signals_last() ? ls_signals_last() : o->failure.signal;
 	int code = ls_policy_exit_code(action, ended, o->failure.code, signal, r->restarts);
 	struct ls_facts f;
 
@@ -489,23 +484,30 @@ static int run_attempts(struct run *r, struct ls_plan *first)
 		struct ls_ended ended;
 		enum ls_action action;
 		int delay_ms = 0, code = -1;
+		char reason[64];
 		ls_status st = LS_OK;
 
 		if (!r->restarts) {
 			plan = *first;
 			*first = (struct ls_plan){ 0 };
-		} else if (make_plan(r, false, &plan, &err)) {
-			unplanned(&err, &o);
+		} else if (is_late(r) || make_plan(r, false, &plan, &err)) {
+			not_begun(r, &err, &o);
 		}
 		if (plan.world)
 			st = one_attempt(r, &plan, &o, &err);
+		if (st && r->restarts) {
+			not_begun(r, &err, &o);
+			ls_record_attempt_end(r->record, &plan, &o);
+			st = LS_OK;
+		}
 		if (st) {
 			ls_plan_release(&plan);
 			ls_outcome_release(&o);
 			return ls_command_fail("run", st, &err);
 		}
+		snprintf(reason, sizeof(reason), "%s %d", o.failure.reason, o.failure.signal ? o.failure.signal : o.failure.code);
 		ended = (struct ls_ended){ .ending = o.ending, .retryable = o.failure.retryable, .step = o.step,
-			.rank = o.failure.rank, .reason = o.failure.reason };
+			.rank = o.failure.rank, .reason = reason };
 		if (o.ending == LS_END_FAILED)
 			show_failure(r, &o);
 		action = ls_policy_next(&r->policy, &ended, &delay_ms);
@@ -521,7 +523,7 @@ static int run_attempts(struct run *r, struct ls_plan *first)
 		ls_watch_say(r->watch, true, "restarting%s (%d of %d without progress)", delay_ms ? " after a pause" : "", r->policy.used,
 			r->job.backoff_limit);
 		ls_record_state_set(r->record, "Restarting", "", -1, &err);
-		wait_before_restart(delay_ms);
+		wait_before_restart(r, delay_ms);
 	}
 }
 
@@ -555,7 +557,8 @@ static void say_not_applied(struct run *r)
 
 static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struct ls_err *err)
 {
-	struct ls_watch_options wo = { .quiet = r->opt.quiet, .no_prefix = r->opt.no_prefix, .stop = ls_signals_stops() };
+	struct ls_watch_options wo = { .quiet = r->opt.quiet, .no_prefix = r->opt.no_prefix, .stop = ls_signals_stops(),
+		.deadline_ms = r->deadline_ms };
 	ls_status st = lock_dir(r, err);
 
 	wo.dir = r->dir;
@@ -576,8 +579,6 @@ static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struc
 		ls_watch_say(r->watch, false, "this job has succeeded before: it goes on from its newest checkpoint (--fresh starts over)");
 	ls_record_job(r->record, &r->job, &r->engine);
 	r->policy.backoff_limit = r->job.backoff_limit;
-	if (r->job.active_deadline_s)
-		r->deadline_ms = ls_clock_ms() + 1000 * r->job.active_deadline_s;
 	*ret_code = run_attempts(r, plan);
 	return LS_OK;
 }
@@ -618,12 +619,18 @@ int cmd_run(int argc, char **argv)
 		st = prepare(&r, &err);
 	if (!st)
 		st = ls_signals_init(&err);
+	if (!st && r.job.active_deadline_s)
+		r.deadline_ms = ls_clock_ms() + 1000 * r.job.active_deadline_s;
 	if (!st)
 		st = make_plan(&r, true, &plan, &err);
 	if (!st)
 		st = r.opt.dry_run ? dry_run(&r, &plan, &err) : start(&r, &plan, &code, &err);
 	if (st)
 		code = ls_command_fail("run", st, &err);
+	if (st && ls_signals_last()) /* stopped, or too late, before anything began */
+		code = 128 + ls_signals_last();
+	else if (st && is_late(&r))
+		code = 124;
 	ls_plan_release(&plan);
 	run_release(&r);
 	return code;

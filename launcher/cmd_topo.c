@@ -1,12 +1,15 @@
-/* cmd_topo.c -- `lockstep topo`: show a host as hwloc sees it, and where the ranks of a job would go and why. Starts
- * nothing. */
+/* cmd_topo.c -- `lockstep topo`: show hosts as hwloc sees them, and where the ranks of a job would go and why. Starts
+ * nothing but, for other hosts, `lockstep probe` there. */
 #include "launcher/commands.h"
 #include "core/io.h"
 #include "core/place.h"
+#include "launcher/probe.h"
+#include "launcher/run_show.h"
 #include "launcher/topo_show.h"
 #include "launcher/topo_svg.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +20,16 @@ static const char usage[] =
 	"\n"
 	"  --topology T   an hwloc XML file (lstopo T.xml on a real machine) or synthetic string\n"
 	"                 ('pack:2 numa:1 core:8 pu:2') instead of this machine\n"
-	"  -np N          where N ranks on this host would go, and why; 'auto': one per GPU, else one per core\n"
+	"  -H a:4,b:4     these hosts instead, asked through ssh; --hostfile FILE: from a file\n"
+	"  --ssh CMD      the remote shell and its options; --remote-path PATH: lockstep over there\n"
+	"  -np N          where N ranks would go, and why; 'auto': one per GPU, else one per core\n"
 	"  --bind-to B    gpu, numa, core, none or auto (gpu where there are GPUs, else core)\n"
 	"  --svg FILE     also write a picture\n"
 	"  --xml          print the topology as hwloc XML instead, for --topology elsewhere\n";
 
 struct options {
-	const char *topology, *svg;
+	const char *topology, *svg, *ssh, *remote_path;
+	struct ls_hosts hosts;
 	int ranks;              /* 0: no placement asked for */
 	enum ls_bind bind;
 	bool xml, help;
@@ -67,19 +73,22 @@ static ls_status parse_bind(const char *text, enum ls_bind *ret, struct ls_err *
 /* Options as mpirun spells them, "-np 4" too, which getopt would read as "-n p". */
 static ls_status parse(int argc, char **argv, struct options *opt, struct ls_err *err)
 {
-	static const char *const names[] = { "--topology", "-np", "--bind-to", "--svg", "--xml", "--help", NULL };
+	static const char *const names[] = { "--topology", "-np", "--bind-to", "--svg", "-H", "--hostfile", "--ssh", "--remote-path",
+		"-n", "--host", "--xml", "--help", NULL };
 	ls_status st = LS_OK;
 	int i;
 
 	for (i = 1; i < argc && !st; i++) {
 		const char *name = argv[i], *near;
+		int known;
 
+		for (known = 0; names[known] && strcmp(name, names[known]); known++)
+			;
 		if (!strcmp(name, "--help") || !strcmp(name, "-h"))
 			opt->help = true;
 		else if (!strcmp(name, "--xml"))
 			opt->xml = true;
-		else if (strcmp(name, "--topology") && strcmp(name, "-np") && strcmp(name, "-n") &&
-			 strcmp(name, "--bind-to") && strcmp(name, "--svg")) {
+		else if (!names[known]) {
 			near = ls_nearest(name, names);
 			st = ls_fail(err, LS_USAGE, 0, "unknown option %s%s%s%s; see lockstep topo --help", name,
 				near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
@@ -89,11 +98,21 @@ static ls_status parse(int argc, char **argv, struct options *opt, struct ls_err
 			opt->topology = argv[i];
 		else if (!strcmp(name, "--svg"))
 			opt->svg = argv[i];
+		else if (!strcmp(name, "--ssh"))
+			opt->ssh = argv[i];
+		else if (!strcmp(name, "--remote-path"))
+			opt->remote_path = argv[i];
+		else if (!strcmp(name, "--hostfile"))
+			st = ls_hosts_read(argv[i], &opt->hosts, err);
+		else if (!strcmp(name, "-H") || !strcmp(name, "--host"))
+			st = ls_hosts_parse(argv[i], &opt->hosts, err);
 		else if (!strcmp(name, "--bind-to"))
 			st = parse_bind(argv[i], &opt->bind, err);
 		else
 			st = parse_ranks(argv[i], &opt->ranks, err);
 	}
+	if (!st && opt->hosts.n && (opt->topology || opt->svg || opt->xml))
+		st = ls_fail(err, LS_USAGE, 0, "a list of hosts goes with -np and --bind-to only");
 	return st;
 }
 
@@ -147,6 +166,45 @@ static ls_status show(const struct options *opt, const struct ls_topo *topo, str
 	return st;
 }
 
+static void say(const char *sentence)
+{
+	fprintf(stderr, "lockstep topo: %s\n", sentence);
+}
+
+/* Every host of the list as it describes itself, and the plan over all of them. */
+static ls_status show_hosts(struct options *opt, struct ls_err *err)
+{
+	struct ls_probe_options po = { .ssh = opt->ssh ? opt->ssh : "ssh", .binary = opt->remote_path, .deadline_ms = 30000,
+		.need_all = true, .say = say };
+	struct ls_plan_options lo = { .ranks = opt->ranks > 0 ? opt->ranks : 0, .bind = opt->bind };
+	struct ls_plan plan = { 0 };
+	struct ls_str text = { 0 };
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	ls_status st;
+	int i;
+
+	if (n < 0)
+		return ls_fail(err, LS_AGAIN, errno, "cannot find this program's own path");
+	self[n] = '\0';
+	if (!po.binary)
+		po.binary = self;
+	st = ls_probe_hosts(&opt->hosts, &po, NULL, err);
+	for (i = 0; !st && i < opt->hosts.n; i++) {
+		ls_topo_print(stdout, opt->hosts.v[i].name, opt->hosts.v[i].topo);
+		fputc('\n', stdout);
+	}
+	if (!st && opt->ranks)
+		st = ls_plan_make(&opt->hosts, &lo, &plan, err);
+	if (!st && opt->ranks) {
+		ls_show_plan(&plan, &text);
+		fputs(ls_str_text(&text), stdout);
+	}
+	ls_plan_release(&plan);
+	ls_str_release(&text);
+	return st;
+}
+
 int cmd_topo(int argc, char **argv)
 {
 	struct options opt = { .bind = LS_BIND_AUTO };
@@ -158,11 +216,15 @@ int cmd_topo(int argc, char **argv)
 		fputs(usage, stdout);
 		return 0;
 	}
-	if (!st)
+	if (!st && opt.hosts.n) {
+		st = show_hosts(&opt, &err);
+	} else if (!st) {
 		st = ls_topo_open(opt.topology, true, &topo, &err);
-	if (!st)
-		st = show(&opt, topo, &err);
+		if (!st)
+			st = show(&opt, topo, &err);
+	}
 	ls_topo_close(topo);
+	ls_hosts_release(&opt.hosts);
 	if (!st && (fflush(stdout) || ferror(stdout)))
 		st = ls_fail(&err, LS_AGAIN, errno, "the output cannot be written");
 	return st ? ls_command_fail("topo", st, &err) : 0;

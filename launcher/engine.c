@@ -211,6 +211,7 @@ ls_status ls_engine_spawn(const struct ls_strv *argv, const struct ls_strv *env,
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		signal(SIGPIPE, SIG_DFL);
+		signal(SIGTSTP, SIG_DFL);
 		execve(argv->v[0], argv->v, env->v);
 		fprintf(stderr, "cannot start %s: %s\n", argv->v[0], strerror(errno));
 		_exit(127);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { TF_CONFIG_MAX = 128 * 1024 - 64 };
+
 static bool one_host(const struct ls_plan *plan)
 {
 	return plan->hosts.n == 1;
@@ -12,20 +14,13 @@ static bool one_host(const struct ls_plan *plan)
 const char *ls_environ_master(const struct ls_plan *plan)
 {
 	const struct ls_host *h = ls_plan_host(plan, 0);
-	int i;
 
 	if (one_host(plan))
 		return "127.0.0.1";
-	if (!h->local)
-		return h->address[0] ? h->address : h->name;
-	/* Rank 0 is beside the launcher: it is known to the others by the address they see the launcher at. */
-	for (i = 0; i < plan->hosts.n; i++)
-		if (plan->hosts.v[i].launcher_address[0])
-			return plan->hosts.v[i].launcher_address;
-	return h->name;
+	return h->address[0] ? h->address : h->name;
 }
 
-/* NAME=value unless the user said something else where the launcher was started. */
+/* NAME=value, or what the user said where the launcher was started: said there, it holds on every host. */
 static void set_unless_given(struct ls_strv *env, const struct ls_environ *e, const char *name, const char *value)
 {
 	size_t len = strlen(name);
@@ -33,7 +28,7 @@ static void set_unless_given(struct ls_strv *env, const struct ls_environ *e, co
 
 	for (i = e->inherited; i && *i; i++)
 		if (!strncmp(*i, name, len) && (*i)[len] == '=')
-			return;
+			value = *i + len + 1;
 	ls_strv_setenv(env, name, value);
 }
 
@@ -83,12 +78,14 @@ static void add_tf(struct ls_strv *env, const struct ls_environ *e, int rank)
 	ls_str_add(&text, "{\"cluster\": {\"worker\": [");
 	for (r = 0; r < e->plan->world; r++) {
 		const struct ls_host *h = ls_plan_host(e->plan, r);
-		const char *address = one_host(e->plan) ? "127.0.0.1" : h->local ? ls_environ_master(e->plan) : h->address;
+		const char *address = one_host(e->plan) ? "127.0.0.1" : h->address;
 
 		ls_str_addf(&text, "%s\"%s:%d\"", r ? ", " : "", address[0] ? address : h->name, e->ports[r][0]);
 	}
 	ls_str_addf(&text, "]}, \"task\": {\"type\": \"worker\", \"index\": %d}}", rank);
-	ls_strv_setenv(env, "TF_CONFIG", ls_str_text(&text));
+	/* The kernel takes no longer variable (MAX_ARG_STRLEN), and would start no program at all. */
+	if (text.len < TF_CONFIG_MAX)
+		ls_strv_setenv(env, "TF_CONFIG", ls_str_text(&text));
 	env->oom |= text.oom;
 	ls_str_release(&text);
 }

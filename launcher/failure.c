@@ -1,6 +1,7 @@
 /* failure.c -- see failure.h. */
 #include "launcher/failure.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,11 +10,12 @@ bool ls_rank_end_is_failure(const struct ls_rank_end *e)
 	return !e->by_us && (e->vanished || e->signal || e->code || e->why[0]);
 }
 
+/* An abort is as often a reaction as an exit code is: NCCL and gloo end their process with one when a peer is gone. */
 static int weight(const struct ls_rank_end *e, bool blames_other)
 {
 	if (e->host_gone)
 		return 4;
-	if (e->why[0] || e->signal)
+	if (e->why[0] || (e->signal && e->signal != SIGABRT))
 		return 3;
 	if (e->vanished)
 		return 2;
@@ -73,6 +75,7 @@ void ls_failure_describe(const struct ls_job *job, int rank, const char *host, c
 		snprintf(m, size, "rank %d on host %s vanished: its connection ended without a word", rank, host);
 	} else if (e->signal) {
 		strcpy(ret->reason, e->oom ? "OOMKilled" : "Signal");
+		ret->retryable = e->signal < 128 && job->retryable[128 + e->signal];
 		if (e->oom)
 			snprintf(m, size, "rank %d on host %s was killed by the kernel for want of memory (OOM, SIGKILL); give it "
 				"more memory or make its batch smaller", rank, host);

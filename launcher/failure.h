@@ -18,8 +18,8 @@ struct ls_rank_end {
 bool ls_rank_end_is_failure(const struct ls_rank_end *e);
 
 /* The index of the cause among ends[0..n) (`blames_other[i]`: the rank reported that another one was lost), or -1. Within
- * LS_CAUSE_WINDOW_MS of the first failure, in this order: a lost host; not started or killed by a signal; vanished; exit code;
- * blames another.
+ * LS_CAUSE_WINDOW_MS of the first failure, in this order: a lost host; not started or killed by a signal; vanished; exit code or
+ * abort(); blames another.
  * Equal ones: the first. */
 enum { LS_CAUSE_WINDOW_MS = 4000 };
 int ls_failure_cause(const struct ls_rank_end *ends, const bool *ended, const bool *blames_other, int n);

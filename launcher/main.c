@@ -3,8 +3,10 @@
 #include "core/str.h"
 #include "lockstep/lockstep.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct command {
 	const char *name;
@@ -49,10 +51,22 @@ static int unknown(const char *word)
 	return 2;
 }
 
+/* Started with `>&-`, or by a daemon: the next file opened would be standard output, and our words would go into it. */
+static void open_standard_files(void)
+{
+	int fd;
+
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= 2)
+		;
+	if (fd > 2)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	size_t i;
 
+	open_standard_files();
 	if (argc < 2) {
 		help(stderr);
 		return 2;

@@ -158,10 +158,10 @@ TAKE(map)
 	return ls_fail(err, LS_USAGE, 0, "--map-by: '%s' is not known; want slot, node or ppr:N:node", value);
 }
 
-TAKE(mca)
+TAKE(mca) /* --mca=…: the usual form is take_engine_words()' */
 {
-	ls_strv_add(&o->engine_extra, value);
-	return o->engine_extra.oom ? ls_fail_oom(err) : LS_OK;
+	(void)o;
+	return ls_fail(err, LS_USAGE, 0, "--mca wants a name and a value, two words: --mca NAME VALUE (not --mca=%s)", value);
 }
 
 static const struct option options[] = {

@@ -9,8 +9,8 @@
  *             ──> failed, retryable ────────────────────────────────────────────┘
  *
  * Budget: backoffLimit attempts without progress. An attempt that got past the best step so far gives all of it back, so a job
- * that moves on between failures is never ended by their number. Breaker: the same rank, reason and step three times in a row
- * is not bad luck, whatever the budget. */
+ * that moves on between failures is never ended by their number. Breaker: the same rank, reason and step (not 0: of a
+ * program that reports no steps nothing is known) three times in a row is not bad luck, whatever the budget. */
 #ifndef LS_POLICY_H
 #define LS_POLICY_H
 

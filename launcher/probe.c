@@ -3,9 +3,12 @@
 #include "core/io.h"
 #include "lockstep/lockstep.h"
 
+#include <arpa/inet.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -15,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ASK_AGAIN_MS = 1000, MAX_REPLY = 32 << 20 };
+enum { ASK_AGAIN_MS = 1000, MAX_REPLY = 32 << 20, ASKS_AT_ONCE = 128 };
 
 void ls_host_id(char id[128], char hostname[64])
 {
@@ -29,6 +32,29 @@ void ls_host_id(char id[128], char hostname[64])
 		boot.s[--boot.len] = '\0';
 	snprintf(id, 128, "%.63s/%.60s", hostname, ls_str_text(&boot));
 	ls_str_release(&boot);
+}
+
+void ls_iface_of(const char *address, char name[32])
+{
+	struct ifaddrs *ifs = NULL, *i;
+	unsigned char want[16], *have;
+
+	name[0] = '\0';
+	if (getifaddrs(&ifs))
+		return;
+	for (i = ifs; i; i = i->ifa_next) {
+		int family = i->ifa_addr ? i->ifa_addr->sa_family : 0;
+
+		if ((family != AF_INET && family != AF_INET6) || inet_pton(family, address, want) != 1)
+			continue;
+		have = family == AF_INET ? (void *)&((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr
+					 : (void *)&((struct sockaddr_in6 *)(void *)i->ifa_addr)->sin6_addr;
+		if (!memcmp(want, have, family == AF_INET ? 4 : 16)) {
+			snprintf(name, 32, "%s", i->ifa_name);
+			break;
+		}
+	}
+	freeifaddrs(ifs);
 }
 
 void ls_ssh_argv(const char *ssh, struct ls_strv *ret)
@@ -112,11 +138,21 @@ out:
 	return st;
 }
 
+/* A signal while waiting (another host's answer, Ctrl-C) is not an answer. */
+static int wait_status(pid_t pid)
+{
+	int status = 0;
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
 static void ask_end(struct ask *a)
 {
 	if (a->pid) {
 		kill(-a->pid, SIGKILL);
-		waitpid(a->pid, NULL, 0);
+		wait_status(a->pid);
 	}
 	a->pid = 0;
 	ls_fd_close(&a->out);
@@ -188,10 +224,9 @@ static ls_status ask_ended(struct ask *a, struct ls_host *h, const struct ls_pro
 {
 	static const char *const final[] = { "Permission denied", "Host key verification failed", "not found", "No such file",
 		"REMOTE HOST IDENTIFICATION", "Bad owner or permissions", "Can't open user config file", NULL };
-	int status = 0, i;
+	int status = wait_status(a->pid), i;
 	const char *words;
 
-	waitpid(a->pid, &status, 0);
 	a->pid = 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
 		a->done = true;
@@ -292,18 +327,38 @@ static ls_status drop_silent(struct ask *asks, struct ls_hosts *hosts, const str
 	return n ? LS_OK : ls_fail(err, LS_NODE_LOST, 0, "no host answered");
 }
 
+/* This machine's address among several hosts is the one that the others see the launcher at. */
+static void local_address(struct ls_hosts *hosts)
+{
+	const char *seen = "";
+	int i;
+
+	for (i = 0; i < hosts->n && !seen[0]; i++)
+		seen = hosts->v[i].launcher_address;
+	for (i = 0; i < hosts->n && seen[0]; i++) {
+		struct ls_host *h = &hosts->v[i];
+
+		if (!h->local)
+			continue;
+		snprintf(h->address, sizeof(h->address), "%s", seen);
+		ls_iface_of(h->address, h->iface);
+	}
+}
+
 ls_status ls_probe_hosts(struct ls_hosts *hosts, const struct ls_probe_options *opt, struct ls_str *ret_lost, struct ls_err *err)
 {
 	struct ask *asks = calloc((size_t)hosts->n, sizeof(*asks));
 	int64_t until = ls_clock_ms() + opt->deadline_ms;
 	ls_status st = LS_OK;
-	int i, n = hosts->n, left = n;
+	int i, n = hosts->n, left = n, asking;
 
 	if (!asks)
 		return ls_fail_oom(err);
 	for (i = 0; i < n; i++)
 		asks[i].out = asks[i].errfd = -1;
 	while (!st && left && ls_clock_ms() < until && !(opt->stop && *opt->stop)) {
+		for (i = asking = 0; i < hosts->n; i++)
+			asking += asks[i].pid != 0;
 		for (i = left = 0; !st && i < hosts->n; i++) {
 			if (asks[i].done)
 				continue;
@@ -313,8 +368,10 @@ ls_status ls_probe_hosts(struct ls_hosts *hosts, const struct ls_probe_options *
 				continue;
 			}
 			left++;
-			if (!asks[i].pid && ls_clock_ms() >= asks[i].again_ms)
+			if (!asks[i].pid && asking < ASKS_AT_ONCE && ls_clock_ms() >= asks[i].again_ms) {
 				st = ask_start(&asks[i], &hosts->v[i], opt, err);
+				asking++;
+			}
 		}
 		if (!st && left)
 			st = asks_poll(asks, hosts, opt, err);
@@ -324,6 +381,8 @@ ls_status ls_probe_hosts(struct ls_hosts *hosts, const struct ls_probe_options *
 		st = ls_fail(err, LS_AGAIN, 0, "stopped while waiting for the hosts");
 	if (!st)
 		st = drop_silent(asks, hosts, opt, ret_lost, err);
+	if (!st)
+		local_address(hosts);
 	for (i = 0; i < n; i++)
 		ask_end(&asks[i]);
 	free(asks);

@@ -23,6 +23,8 @@ struct ls_probe_options {
 /* Fills id, addresses, topo of every host. */
 ls_status ls_probe_hosts(struct ls_hosts *hosts, const struct ls_probe_options *opt, struct ls_str *ret_lost, struct ls_err *err);
 
+/* The interface of this host that has `address` (numeric); "" if none has. */
+void ls_iface_of(const char *address, char name[32]);
 /* What this host calls itself: "hostname/boot-id". */
 void ls_host_id(char id[128], char hostname[64]);
 /* The remote shell's argv without host and command: split, and with -o BatchMode=yes when it is ssh (nobody is there to type). */

@@ -89,10 +89,13 @@ static bool is_gone(pid_t pid)
 	char path[64], *paren;
 	bool gone;
 
+	if (kill(pid, 0) < 0 && errno == ESRCH)
+		return true;
+	/* Unreadable (a host short of memory or descriptors) is not gone: a healthy job would be killed. */
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	gone = ls_file_read(path, 4096, &stat, NULL) != LS_OK;
-	paren = gone ? NULL : strrchr(ls_str_text(&stat), ')');
-	gone |= paren && (paren[2] == 'Z' || paren[2] == 'X');
+	ls_file_read(path, 4096, &stat, NULL);
+	paren = strrchr(ls_str_text(&stat), ')');
+	gone = paren && (paren[2] == 'Z' || paren[2] == 'X');
 	ls_str_release(&stat);
 	return gone;
 }

@@ -20,7 +20,7 @@ void ls_record_job(struct ls_record *r, const struct ls_job *job, const struct l
 void ls_record_attempt_begin(struct ls_record *r, unsigned number, const struct ls_plan *plan);
 void ls_record_attempt_end(struct ls_record *r, const struct ls_plan *plan, const struct ls_outcome *o);
 void ls_record_facts(struct ls_record *r, const struct ls_facts *f);
-/* "Running", "Restarting", "Succeeded", "Failed", "Stopped"; exit_code < 0: not over. Writes the file. */
+/* "Running", "Restarting", "Succeeded", "Failed", "Stopped", "Suspended"; exit_code < 0: not over. Writes the file. */
 ls_status ls_record_state_set(struct ls_record *r, const char *state, const char *message, int exit_code, struct ls_err *err);
 
 #endif

@@ -51,7 +51,7 @@ void ls_show_dry_run(const struct ls_attempt_options *o, struct ls_str *ret)
 	int(*ports)[LS_RANK_PORTS] = calloc((size_t)o->plan->world, sizeof(*ports));
 	struct ls_strv vars = { 0 }, argv = { 0 };
 	struct ls_str hosts = { 0 }, path = { 0 };
-	char tmp[128], shm[128];
+	char tmp[128], shm[128], libdir[600];
 	size_t i;
 
 	ls_session_dirs("RUN_ID", tmp, shm);
@@ -79,6 +79,9 @@ void ls_show_dry_run(const struct ls_attempt_options *o, struct ls_str *ret)
 	ls_str_add(ret, "\nenvironment of rank 0 (ports are chosen at the start: 0 here):\n");
 	for (i = 0; i < vars.n; i++)
 		ls_str_addf(ret, "  %s\n", vars.v[i]);
+	ls_engine_libdir(o->engine, libdir);
+	if (libdir[0])
+		ls_str_addf(ret, "  LD_LIBRARY_PATH=%s:…\n", libdir);
 	ls_str_addf(ret, "\nengine: Open MPI %s\n ", o->engine->version);
 	for (i = 0; i < argv.n; i++) {
 		ls_str_add(ret, " ");

@@ -4,10 +4,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 static int wake[2] = { -1, -1 };
 static volatile int stops, first;
+static volatile long long last_ms;
+
+/* core/io.h's clock is not promised to be safe in a handler; this is. */
+static long long now_ms(void)
+{
+	struct timespec ts = { 0 };
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
 
 static void on_signal(int sig)
 {
@@ -16,7 +27,9 @@ static void on_signal(int sig)
 	if (sig != SIGCHLD) {
 		if (!first)
 			first = sig;
-		stops++;
+		if (!stops || now_ms() - last_ms > LS_SIGNALS_ECHO_MS)
+			stops++;
+		last_ms = now_ms();
 	}
 	if (write(wake[1], "", 1) < 0) {
 		/* full: it is readable already */

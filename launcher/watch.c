@@ -27,6 +27,7 @@ struct ls_watch {
 	struct ls_watch_options opt;
 	struct ls_term *term;
 	FILE *steps;
+	bool steps_bad;               /* a row could not be written, and that was said */
 	unsigned attempt;
 	struct rank *ranks;
 	int world;
@@ -54,7 +55,7 @@ ls_status ls_watch_open(const struct ls_watch_options *opt, struct ls_watch **re
 		return ls_fail_oom(err);
 	w->opt = *opt;
 	w->loss = NAN;
-	w->term = ls_term_new(opt->quiet, opt->stop);
+	w->term = ls_term_new(opt->quiet, opt->stop, opt->deadline_ms);
 	ls_str_addf(&path, "%s/steps.csv", opt->dir);
 	if (!w->term || path.oom) {
 		st = ls_fail_oom(err);
@@ -243,6 +244,8 @@ void ls_watch_rank_ended(struct ls_watch *w, int rank)
 			show_line(w, rank, stream, r->line[stream - 1].s);
 		ls_str_release(&r->line[stream - 1]);
 	}
+	if (r->log >= 0)
+		ls_fd_close(&r->log); /* opened again should there be more */
 }
 
 void ls_watch_stacks(struct ls_watch *w, int rank, const char *text, size_t len)
@@ -283,7 +286,6 @@ static void on_progress(struct ls_watch *w, int rank, const char *line)
 	if (step < 0)
 		return;
 	clock_gettime(CLOCK_REALTIME, &ts);
-	r->view.uses_lib = true;
 	r->view.step = step;
 	r->view.alive_ms = ls_clock_ms();
 	fprintf(w->steps, "%u,%d,%lld,%lld,%.17g,%lld,%.6g,%lld.%03ld\n", w->attempt, rank, step,
@@ -484,7 +486,10 @@ void ls_watch_tick(struct ls_watch *w)
 {
 	struct ls_facts f;
 
-	fflush(w->steps);
+	if ((fflush(w->steps) || ferror(w->steps)) && !w->steps_bad) {
+		w->steps_bad = true;
+		ls_watch_warn(w, "steps.csv is incomplete: %s", strerror(errno));
+	}
 	ls_watch_facts(w, &f);
 	ls_term_progress(w->term, &f);
 }

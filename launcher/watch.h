@@ -7,7 +7,7 @@
  * The terminal gets the programs' lines prefixed by "[rank] ", and on a terminal one live progress line below them;
  * otherwise a plain progress line every few seconds.
  *
- *   Threads    one. Writes to a terminal that does not read end when *stop is set. */
+ *   Threads    one. Writes to a terminal that does not read end when *stop is set or deadline_ms has passed. */
 #ifndef LS_WATCH_H
 #define LS_WATCH_H
 
@@ -25,6 +25,7 @@ struct ls_watch_options {
 	bool quiet;           /* no progress, no launcher's words but errors */
 	bool no_prefix;       /* programs' lines as they are */
 	const volatile int *stop;
+	int64_t deadline_ms;  /* the job's; 0: none */
 };
 
 struct ls_rank_view {         /* one rank of the current attempt, as it told of itself */

@@ -16,12 +16,14 @@ enum { LIVE_MS = 100, PLAIN_MS = 5000 };
 struct ls_term {
 	bool quiet, live;       /* live: stderr is a terminal */
 	const volatile int *stop;
+	int64_t deadline_ms;    /* the job's; 0: none */
+	bool stuck[3];          /* of a stream: nobody read it when the job had to end; only what it takes at once is written */
 	bool drawn;             /* the progress line stands there now */
 	int64_t at_ms;
 	long long at_step;
 };
 
-struct ls_term *ls_term_new(bool quiet, const volatile int *stop)
+struct ls_term *ls_term_new(bool quiet, const volatile int *stop, int64_t deadline_ms)
 {
 	struct ls_term *t = calloc(1, sizeof(*t));
 
@@ -29,12 +31,19 @@ struct ls_term *ls_term_new(bool quiet, const volatile int *stop)
 		return NULL;
 	t->quiet = quiet;
 	t->stop = stop;
+	t->deadline_ms = deadline_ms;
 	t->live = isatty(2) && strcmp(getenv("TERM") ? getenv("TERM") : "", "dumb");
 	t->at_ms = ls_clock_ms();
 	return t;
 }
 
-/* A reader that does not read (a pager, a stopped terminal) must not keep the launcher from ending the job. */
+static bool must_end(const struct ls_term *t)
+{
+	return (t->stop && *t->stop) || (t->deadline_ms && ls_clock_ms() >= t->deadline_ms);
+}
+
+/* A reader that does not read (a pager, a stopped terminal) must not keep the launcher from ending the job, and not by a little for
+ * each of a million lines either. */
 static void emit(struct ls_term *t, int fd, const char *bytes, size_t len)
 {
 	while (len) {
@@ -42,8 +51,9 @@ static void emit(struct ls_term *t, int fd, const char *bytes, size_t len)
 		size_t piece = len < 4096 ? len : 4096; /* PIPE_BUF: a writable pipe takes it without blocking */
 		ssize_t n;
 
-		if (poll(&p, 1, 100) <= 0) {
-			if (t->stop && *t->stop)
+		if (poll(&p, 1, t->stuck[fd] ? 0 : 100) <= 0) {
+			t->stuck[fd] = must_end(t);
+			if (t->stuck[fd])
 				return;
 			continue;
 		}

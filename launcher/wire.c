@@ -21,7 +21,6 @@ enum { HEAD = 5 };
 void ls_wire_init(struct ls_wire *w, int fd)
 {
 	int one = 1, idle = LS_WIRE_SILENCE_S / 4, count = 3;
-	unsigned timeout_ms = LS_WIRE_SILENCE_S * 1000;
 
 	*w = (struct ls_wire){ .fd = fd };
 	if (fd < 0)
@@ -34,7 +33,13 @@ void ls_wire_init(struct ls_wire *w, int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+}
+
+void ls_wire_must_read(struct ls_wire *w)
+{
+	unsigned timeout_ms = LS_WIRE_SILENCE_S * 1000;
+
+	setsockopt(w->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 }
 
 void ls_wire_close(struct ls_wire *w)
@@ -97,6 +102,8 @@ ls_status ls_wire_fill(struct ls_wire *w)
 
 	if (w->fd < 0)
 		return LS_NODE_LOST;
+	ls_str_cut(&w->in, w->in_used);
+	w->in_used = 0;
 	for (;;) {
 		ssize_t n = recv(w->fd, block, sizeof(block), 0);
 
@@ -120,12 +127,10 @@ bool ls_wire_next(struct ls_wire *w, enum ls_msg *ret_type, const char **ret_byt
 	size_t have, len;
 
 	*ret_bad = false;
-	ls_str_cut(&w->in, w->in_used);
-	w->in_used = 0;
-	have = w->in.len;
+	have = w->in.len - w->in_used;
 	if (have < HEAD)
 		return false;
-	p = (const unsigned char *)w->in.s;
+	p = (const unsigned char *)w->in.s + w->in_used;
 	len = p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
 	if (len > LS_WIRE_MAX) {
 		*ret_bad = true;
@@ -134,9 +139,9 @@ bool ls_wire_next(struct ls_wire *w, enum ls_msg *ret_type, const char **ret_byt
 	if (have < HEAD + len)
 		return false;
 	*ret_type = p[4];
-	*ret_bytes = w->in.s + HEAD;
+	*ret_bytes = w->in.s + w->in_used + HEAD;
 	*ret_len = len;
-	w->in_used = HEAD + len;
+	w->in_used += HEAD + len;
 	return true;
 }
 

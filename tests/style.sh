@@ -34,12 +34,13 @@ none "collectives/ includes nothing of worker/ and launcher/" "these do" \
 none "worker/ includes nothing of launcher/" "these do" "$(includes '(launcher|operator)/' "${worker[@]}")"
 none "launcher/ includes nothing of worker/ and collectives/" "these do" \
 	"$(includes '(worker|collectives|operator)/' "${launcher[@]}")"
+unnamed() { # WORD...: code files without _WORD in their names
+	printf '%s\n' "${code[@]}" | grep -vE "_($(IFS='|'; echo "$*"))[^/]*$"
+}
 none "mpi.h, CUDA and NCCL only in files that are named so" "these are not" "$(
-	for f in "${code[@]}"; do
-		[[ ${f##*/} == *_mpi* ]] || includes 'mpi\.h|mpi-ext\.h' "$f"
-		[[ ${f##*/} == *_cuda* || ${f##*/} == *_nccl* ]] || includes 'cuda' "$f"
-		[[ ${f##*/} == *_nccl* ]] || includes 'nccl' "$f"
-	done)"
+	includes 'mpi\.h|mpi-ext\.h' $(unnamed mpi)
+	includes 'cuda' $(unnamed cuda nccl)
+	includes 'nccl' $(unnamed nccl))"
 none "the command links neither MPI nor NCCL" "it needs" "$(ldd "$B/lockstep" | grep -iE 'libmpi|libnccl|libcuda')"
 
 # --- sizes -----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,10 @@ wait
 P
 chmod +x prog.sh
 
+out=$(on host0 "$B/lockstep" topo -H $H -np 4 2>&1)
+expect_eq "lockstep topo asks the hosts themselves" 0 $?
+expect_match "and shows where each rank would go" $'\n +3 +host1 +1 +1 ' "$out"
+
 for v in 4 5; do
 	t="Open MPI $v"
 	run -np 4 -H $H "$B/examples/hello"

@@ -50,6 +50,14 @@ run -np 2 --max-restarts 3 -- sh -c 'exit 5'
 expect_eq "an exit code below 128 is not retried" "5 0" "$code $(grep -c restarting <<<"$err")"
 run -np 1 --timeout 1 --grace 1 -- sleep 60
 expect_eq "124 when the time is over" 124 "$code"
+run -np 1 --timeout 1 -- sh -c 'trap "exit 0" TERM; sleep 60 & wait'
+expect_eq "also for a program that leaves with 0 when told" 124 "$code"
+(timeout 20 lockstep run -np 1 -- sh -c 'echo lost; exit 3' <&- >&- 2>&-)
+expect_eq "without any standard stream: its own code" 3 $?
+(timeout 40 lockstep run -np 1 -- sh -c 'echo first; sleep 0.3; seq 1 100000' 2>err; echo $? >code) | (sleep 12; tail -1 >last)
+expect_eq "a reader that pauses loses nothing, and is no failure" "0 [0] 100000" "$(<code) $(<last)"
+(timeout 20 lockstep run -np 1 --timeout 1 -- yes 2>err; echo $? >code) | sleep 4
+expect_eq "a reader that never reads cannot hold up the deadline" 124 "$(<code)"
 run -np 2 -- sh -c 'sleep 1000 & setsid sleep 1000 & exit 0'
 expect_eq "children that a program leaves behind" 0 "$code"
 no_leftovers "are ended with it"
@@ -66,6 +74,7 @@ refused() { # NAME WORDS ARGS...
 }
 rm -rf lockstep-runs
 refused "a misspelt option" "did you mean --hostfile" --hostfle x true
+refused "a variable that says who a rank is" "RANK .*set by lockstep" -np 1 -x RANK=7 true
 refused "no program" "what to run" -np 2
 refused "more ranks than the slots that were given" "4 ranks asked for, but the hosts have 2 slots" -np 4 -H localhost:2 true
 refused "an mpirun that is not there" "no /no/mpirun found" --mpirun /no/mpirun -np 1 true

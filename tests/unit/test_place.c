@@ -46,6 +46,7 @@ static const struct {
 	{ "more ranks than cores share, and say so",         "laptop",    6,  LS_BIND_AUTO, "laptop.np6" },
 	{ "fewer cores than GPUs nearby: look further out",  "container", 4,  LS_BIND_AUTO, "container.np4" },
 	{ "unequal domains get ranks by their cores",        "container", 5,  LS_BIND_CORE, "container.np5.core" },
+	{ "a recorded virtual machine: a rank per core",     "recorded-vm", LS_RANKS_AUTO, LS_BIND_AUTO, "recorded-vm.auto" },
 	{ "a GPU near nothing takes what nobody nearer wants", "far-gpu", 2,  LS_BIND_AUTO, "far-gpu.np2" },
 };
 

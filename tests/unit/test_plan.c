@@ -143,7 +143,7 @@ static void test_environment(void)
 			"\"task\": {\"type\": \"worker\", \"index\": 2}}" },
 		{ 3, "LOCKSTEP_JOB", "j" }, { 3, "LOCKSTEP_ATTEMPT", "7" }, { 3, "LOCKSTEP_CHECKPOINT_URI", "file:///c" },
 		{ 3, "LOCKSTEP_RESUME", "" }, { 3, "GLOO_SOCKET_IFNAME", "eth1" }, { 0, "CUDA_VISIBLE_DEVICES", NULL },
-		{ 0, "OMPI_MCA_btl", "self,vader,tcp" }, { 0, "OMPI_MCA_pml", NULL /* the user's wins */ },
+		{ 0, "OMPI_MCA_btl", "self,vader,tcp" }, { 0, "OMPI_MCA_pml", "ucx" /* the user's wins, on every host */ },
 		{ 0, "MINE", "of the user" }, { 0, "OMP_NUM_THREADS", "2" },
 	};
 	static const char *const user[] = { "MINE=of the user", NULL };
@@ -152,7 +152,7 @@ static void test_environment(void)
 	struct ls_plan plan = two_hosts();
 	struct ls_job job = { 0 };
 	struct ls_environ e = { .job = &job, .plan = &plan, .run_id = "id", .attempt = 7, .restarts = 1, .max_restarts = 3,
-		.checkpoint_uri = "file:///c", .resume = "", .user_env = user, .ports = ports, .engine_major = 4, .engine_libdir = "",
+		.checkpoint_uri = "file:///c", .resume = "", .user_env = user, .ports = ports, .engine_major = 4,
 		.session_shm = "/dev/shm/x", .inherited = inherited };
 	size_t i;
 
