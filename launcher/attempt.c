@@ -3,7 +3,6 @@
 #include "launcher/signals.h"
 #include "core/io.h"
 
-#include <cjson/cJSON.h>
 #include <ctype.h>
 #include <errno.h>
 #include <poll.h>
@@ -18,12 +17,7 @@
 enum {
 	TICK_MS = 100,
 	BLIND_MS = 2000,         /* so long between two looks: we were held up (a stopped terminal), and heard nobody */
-	HELLO_MAX = 65536,       /* bytes; until then a peer may be anybody */
 	HELLO_MS = 10000,        /* a connection that does not say who it is */
-	WEAK_CAUSE_MS = 1500,    /* wait so long for a better explanation of "another rank was lost" */
-	EXIT_CAUSE_MS = 100,     /* … and of an exit code: a killed peer may be the reason */
-	PONG_MS = 3000,          /* a host that does not answer for so long, after a failure elsewhere, is the reason */
-	KILL_GRACE_MS = 1000,    /* after a failure, for programs that do not use liblockstep: time to flush their logs */
 	ENGINE_MS = 5000,        /* the engine ends by itself after its ranks */
 };
 
@@ -50,240 +44,6 @@ void attempt_fail(struct attempt *a, const char *reason, int rank, const char *h
 	va_start(ap, fmt);
 	vsnprintf(f->message, sizeof(f->message), fmt, ap);
 	va_end(ap);
-}
-
-/* --- stopping ---------------------------------------------------------------------------------------------------------- */
-
-static void stop_rank(struct attempt *a, int rank, unsigned ms)
-{
-	if (a->conn_of[rank] >= 0 && !a->ended[rank])
-		ls_wire_send(&a->conns[a->conn_of[rank]].wire, LS_MSG_STOP, &ms, sizeof(ms));
-}
-
-/* Take everything down. `grace_ms`: the programs' time after SIGTERM. */
-static void stop_all(struct attempt *a, int grace_ms)
-{
-	int r;
-
-	for (r = 0; r < a->world; r++)
-		stop_rank(a, r, (unsigned)grace_ms);
-	if (a->phase == STARTING && !a->engine_gone)
-		kill(a->engine, SIGTERM);
-	a->phase = STOPPING;
-	a->force = 0;
-	a->force_at_ms = ls_clock_ms() + grace_ms + 1000;
-}
-
-/* After a failure nobody can save anything any more (a rank is missing): those that would only wait in a collective are killed
- * at once, which is what makes a restart fast; a program that knows nothing of us gets a moment. */
-static void stop_after_failure(struct attempt *a)
-{
-	int r, ms = 0;
-
-	for (r = 0; r < a->world; r++)
-		if (a->started[r] && !ls_watch_rank(a->opt->watch, r)->uses_lib)
-			ms = KILL_GRACE_MS;
-	stop_all(a, ms);
-}
-
-/* What was asked politely has had its time. */
-static void force(struct attempt *a)
-{
-	int i;
-
-	switch (a->force++) {
-	case 0: /* the ranks are SIGKILLed by their shims; the engine is asked to end */
-		for (i = 0; i < a->world; i++)
-			stop_rank(a, i, 0);
-		if (!a->engine_gone)
-			kill(a->engine, SIGTERM);
-		break;
-	case 1: /* the shims see their connection end */
-		break;
-	default:
-		if (!a->engine_gone)
-			kill(-a->engine, SIGKILL);
-		break;
-	}
-	for (i = 0; a->force > 1 && i < a->n_conns; i++)
-		ls_wire_close(&a->conns[i].wire);
-	a->force_at_ms = ls_clock_ms() + 2000;
-}
-
-/* --- what the ranks say ------------------------------------------------------------------------------------------------ */
-
-/* Something failed that may be the consequence of a host's silence, which the kernel reports much later than MPI does: ask
- * all others whether they are there. True: there is somebody to wait for. */
-static bool ask_others(struct attempt *a)
-{
-	int r;
-
-	if (a->unanswered)
-		return true;
-	for (r = 0; r < a->world; r++) {
-		if (a->ended[r] || a->asked[r] || a->conn_of[r] < 0 || ls_plan_host(a->opt->plan, r)->local)
-			continue;
-		a->asked[r] = true;
-		a->unanswered++;
-		ls_wire_send(&a->conns[a->conn_of[r]].wire, LS_MSG_PING, "", 0);
-	}
-	return a->unanswered > 0;
-}
-
-static void conn_lost(struct attempt *a, struct conn *c);
-
-/* Those that were asked and did not answer in time are as good as gone. */
-static void give_up_silent(struct attempt *a)
-{
-	int r;
-
-	for (r = 0; r < a->world; r++)
-		if (a->asked[r] && !a->ended[r])
-			ls_wire_close(&a->conns[a->conn_of[r]].wire);
-	for (r = 0; r < a->world; r++)
-		if (a->asked[r] && !a->ended[r])
-			conn_lost(a, &a->conns[a->conn_of[r]]);
-}
-
-static void rank_ended(struct attempt *a, int rank, const struct ls_rank_end *e)
-{
-	const struct ls_rank_view *view = ls_watch_rank(a->opt->watch, rank);
-	int64_t wait;
-
-	if (a->ended[rank])
-		return;
-	ls_watch_rank_ended(a->opt->watch, rank);
-	a->ended[rank] = true;
-	a->ends[rank] = *e;
-	a->ends[rank].at_ms = ls_clock_ms();
-	if (e->vanished && a->phase == STOPPING)
-		a->ends[rank].by_us = true;
-	a->blames[rank] = !strcmp(view->error_status, "rank_lost");
-	a->n_ended++;
-	if (a->asked[rank]) {
-		a->asked[rank] = false;
-		a->unanswered--;
-	}
-	if (!ls_rank_end_is_failure(e) || a->phase == STOPPING)
-		return;
-	/* Another rank may be the reason, and its news on the way. */
-	if ((e->signal && e->signal != SIGABRT) || e->why[0])
-		wait = 0;
-	else if (a->blames[rank] || (a->phase == STARTING && e->vanished && !e->host_gone)) /* the engine may be about to tell why */
-		wait = WEAK_CAUSE_MS;
-	else
-		wait = EXIT_CAUSE_MS;
-	if (wait && !a->act_at_ms && ask_others(a))
-		wait = PONG_MS;
-	if (!a->act_at_ms || ls_clock_ms() + wait < a->act_at_ms)
-		a->act_at_ms = ls_clock_ms() + wait;
-}
-
-static void on_exit_message(struct attempt *a, struct conn *c, const char *bytes, size_t len)
-{
-	cJSON *json = cJSON_ParseWithLength(bytes, len);
-	const cJSON *code = cJSON_GetObjectItem(json, "code"), *sig = cJSON_GetObjectItem(json, "signal");
-	const char *why = cJSON_GetStringValue(cJSON_GetObjectItem(json, "why"));
-	struct ls_rank_end e = { 0 };
-
-	e.signal = cJSON_IsNumber(sig) ? sig->valueint : 0;
-	e.code = !e.signal && cJSON_IsNumber(code) ? code->valueint : 0;
-	e.by_us = cJSON_IsTrue(cJSON_GetObjectItem(json, "byUs"));
-	e.oom = cJSON_IsTrue(cJSON_GetObjectItem(json, "oom"));
-	snprintf(e.why, sizeof(e.why), "%s", why ? why : "");
-	cJSON_Delete(json);
-	rank_ended(a, c->rank, &e);
-	ls_wire_send(&c->wire, LS_MSG_BYE, "", 0);
-}
-
-static bool on_message(struct attempt *a, struct conn *c, enum ls_msg type, const char *bytes, size_t len)
-{
-	struct ls_watch *w = a->opt->watch;
-
-	if (c->rank < 0) /* too late, it would wait for a word that nobody sends any more */
-		return type == LS_MSG_HELLO && a->phase != STOPPING && a->phase != LEAVING && attempt_hello(a, c, bytes, len);
-	switch (type) {
-	case LS_MSG_STARTED:
-		if (!a->started[c->rank])
-			a->n_started++;
-		a->started[c->rank] = true;
-		if (a->n_started == a->world)
-			a->out->start_s = (double)(ls_clock_ms() - a->begun_ms) / 1000;
-		break;
-	case LS_MSG_OUT:
-		if (len)
-			ls_watch_output(w, c->rank, bytes[0], bytes + 1, len - 1);
-		break;
-	case LS_MSG_EVENT:
-		ls_watch_event(w, c->rank, bytes, len);
-		break;
-	case LS_MSG_STACKS:
-		ls_watch_stacks(w, c->rank, bytes, len);
-		break;
-	case LS_MSG_PONG:
-		if (a->asked[c->rank]) {
-			a->asked[c->rank] = false;
-			a->unanswered--;
-		}
-		if (!a->unanswered && a->act_at_ms > ls_clock_ms() + EXIT_CAUSE_MS)
-			a->act_at_ms = ls_clock_ms() + EXIT_CAUSE_MS;
-		break;
-	case LS_MSG_NO_ENGINE:
-		/* On this host it is mpirun itself, of which waitpid() tells more. */
-		if (a->phase == RUNNING && !a->act_at_ms && !ls_plan_host(a->opt->plan, c->rank)->local)
-			attempt_fail(a, "EngineLost", -1, ls_plan_host(a->opt->plan, c->rank)->name, true,
-				"Open MPI's daemon on host %s was killed", ls_plan_host(a->opt->plan, c->rank)->name);
-		break;
-	case LS_MSG_EXIT:
-		on_exit_message(a, c, bytes, len);
-		break;
-	default:
-		break;
-	}
-	return true;
-}
-
-/* Is nobody of this rank's host connected any more, and was anybody else? */
-static bool host_is_gone(const struct attempt *a, int rank)
-{
-	const struct ls_plan *p = a->opt->plan;
-	int r;
-
-	if (p->hosts.v[p->ranks[rank].host].local)
-		return false;
-	for (r = 0; r < a->world; r++)
-		if (p->ranks[r].host == p->ranks[rank].host && a->conn_of[r] >= 0 && !a->ended[r] &&
-			a->conns[a->conn_of[r]].wire.fd >= 0)
-			return false;
-	return true;
-}
-
-static void conn_lost(struct attempt *a, struct conn *c)
-{
-	ls_wire_close(&c->wire);
-	if (c->rank >= 0 && !a->ended[c->rank]) {
-		struct ls_rank_end e = { .vanished = true, .host_gone = host_is_gone(a, c->rank) };
-
-		rank_ended(a, c->rank, &e);
-	}
-}
-
-static void conn_read(struct attempt *a, struct conn *c)
-{
-	ls_status st = ls_wire_fill(&c->wire);
-	const char *bytes;
-	enum ls_msg type;
-	bool bad = false;
-	size_t len;
-
-	while (ls_wire_next(&c->wire, &type, &bytes, &len, &bad)) {
-		if (!on_message(a, c, type, bytes, len)) {
-			bad = true;
-			break;
-		}
-	}
-	if (st || bad || (c->rank < 0 && c->wire.in.len > HELLO_MAX))
-		conn_lost(a, c);
 }
 
 /* --- time -------------------------------------------------------------------------------------------------------------- */
@@ -320,8 +80,8 @@ static void check_engine(struct attempt *a)
 		return;
 	engine_words(a, words, sizeof(words));
 	a->engine_says = WIFEXITED(a->engine_status) && a->phase == RUNNING; /* before, no rank knows better */
-	if (a->engine_says && ask_others(a) && !a->act_at_ms)
-		a->act_at_ms = ls_clock_ms() + PONG_MS;
+	if (a->engine_says && attempt_ask_others(a) && !a->act_at_ms)
+		a->act_at_ms = ls_clock_ms() + ATTEMPT_PONG_MS;
 	if (WIFSIGNALED(a->engine_status))
 		attempt_fail(a, "EngineLost", -1, "", true, "mpirun was killed by signal %d (SIG%s)", WTERMSIG(a->engine_status),
 			sigabbrev_np(WTERMSIG(a->engine_status)));
@@ -404,7 +164,7 @@ static void check_stop_request(struct attempt *a)
 	ls_watch_say(a->opt->watch, true, "%s: the ranks have %d s to save and leave%s",
 		stops ? "stopping" : "activeDeadlineSeconds is over", a->opt->grace_ms / 1000,
 		stops ? " (once more: at once)" : "");
-	stop_all(a, a->opt->grace_ms);
+	attempt_stop(a, a->opt->grace_ms);
 }
 
 /* While this process was held up nobody was heard: that silence is nobody's fault, and what was due in it waits as long again. */
@@ -439,15 +199,15 @@ static void check_times(struct attempt *a)
 		a->act_at_ms = now + (!strcmp(a->out->failure.reason, "Hang") ? 1000 : 0); /* the stacks are on their way */
 	if ((a->phase == STARTING || a->phase == RUNNING) && a->act_at_ms && now >= a->act_at_ms) {
 		if (a->unanswered)
-			give_up_silent(a);
-		stop_after_failure(a);
+			attempt_give_up_silent(a);
+		attempt_stop_after_failure(a);
 	}
 	if (a->phase == RUNNING && a->n_ended == a->world) {
 		a->phase = LEAVING;
 		a->force_at_ms = now + ENGINE_MS;
 	}
 	if ((a->phase == STOPPING || a->phase == LEAVING) && now >= a->force_at_ms)
-		force(a);
+		attempt_force(a);
 }
 
 /* --- the loop ---------------------------------------------------------------------------------------------------------- */
@@ -486,7 +246,7 @@ static void loop_once(struct attempt *a)
 			if (p[FIXED + i].revents & POLLOUT)
 				ls_wire_flush(&a->conns[i].wire);
 			if (p[FIXED + i].revents & (POLLIN | POLLHUP | POLLERR))
-				conn_read(a, &a->conns[i]);
+				attempt_read(a, &a->conns[i]);
 		}
 		if (p[1].revents)
 			attempt_accept(a, a->listeners[0]);

@@ -59,6 +59,21 @@ void attempt_go(struct attempt *a);
 /* Names of ranks that have not reported in, for messages. */
 void attempt_missing(const struct attempt *a, struct ls_str *ret);
 
+enum { ATTEMPT_PONG_MS = 3000 }; /* a host that does not answer for so long, after a failure elsewhere, is the reason */
+
+/* Read what a connection has, and act on it. */
+void attempt_read(struct attempt *a, struct conn *c);
+/* Something failed that may be the consequence of a host's silence, which the kernel reports much later than MPI does: ask
+ * all others whether they are there. True: there is somebody to wait for, at most ATTEMPT_PONG_MS. */
+bool attempt_ask_others(struct attempt *a);
+/* Those that were asked and did not answer in time are as good as gone. */
+void attempt_give_up_silent(struct attempt *a);
+/* Take everything down. `grace_ms`: the programs' time after SIGTERM. */
+void attempt_stop(struct attempt *a, int grace_ms);
+void attempt_stop_after_failure(struct attempt *a);
+/* What was asked politely has had its time. */
+void attempt_force(struct attempt *a);
+
 /* The attempt is lost for a reason that no rank's end tells. The first call counts. */
 void attempt_fail(struct attempt *a, const char *reason, int rank, const char *host, bool retryable, const char *fmt, ...)
 	__attribute__((format(printf, 6, 7)));

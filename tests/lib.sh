@@ -84,6 +84,8 @@ stray_files() { # ROOT
 		"$1"/tmp/*lockstep* "$1"/tmp/ompi.* "$1"/tmp/prte* "$1"/tmp/pmix*; do
 		[ -e "$f" ] || continue
 		[[ $f == */shm/* ]] && grep -qsF "${f#"$1"}" /proc/[0-9]*/maps && continue
+		# A session directory of a run that lives, somebody else's, is no leftover.
+		[[ $f == */lockstep-* ]] && grep -qsF "LOCKSTEP_RUN_ID=${f##*-}" /proc/[0-9]*/environ && continue
 		echo "file $f"
 	done
 }
