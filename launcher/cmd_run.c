@@ -313,7 +313,7 @@ static int run_attempts(struct run *r, struct ls_plan *first)
 		if (code >= 0)
 			return code;
 		r->restarts++;
-		ls_watch_say(r->watch, true, "restarting%s (%d of %d without progress)", delay_ms ? " after a pause" : "", r->policy.used,
+		ls_watch_say(r->watch, true, "restarting%s: restart %d of %d since the last progress", delay_ms ? " after a pause" : "", r->policy.used,
 			r->job.backoff_limit);
 		ls_record_state_set(r->record, "Restarting", "", -1, &err);
 		wait_before_restart(r, delay_ms);

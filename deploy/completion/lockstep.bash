@@ -62,10 +62,10 @@ _lockstep_run() {
 
 _lockstep_topo() {
 	case $prev in
-	--topology | --svg) _lockstep_files '*' ;;
+	--topology | --svg | --hostfile | --remote-path) _lockstep_files '*' ;;
 	--bind-to) _lockstep_words auto gpu numa core none ;;
 	-np | -n) _lockstep_words auto ;;
-	*) _lockstep_words --topology -np --bind-to --svg --xml --help ;;
+	*) _lockstep_words --topology -H --host --hostfile --ssh --remote-path -np --bind-to --svg --xml --help ;;
 	esac
 }
 
