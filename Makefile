@@ -119,7 +119,8 @@ quickstart: deps
 
 # --- tests -------------------------------------------------------------------------------------------------------------------
 
-# What the sanitizers must not report: other people's libraries.
+# What the sanitizers must not report: other people's libraries. MPI ranks leak from modules that are unloaded by then and have no
+# name: leaks are looked for in units, torture and, by tests/lib.sh, in the launcher.
 SANENV := ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 \
 	TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp:ignore_noninstrumented_modules=1
 RUN    := B=$(B) $(SANENV) tests/runner

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib.sh"
 
 need_root "hosts" || exit 0
-hosts up 3 || exit 1
+hosts up 3 || { fail "three hosts are up"; exit 1; }
 declare -A MPIRUN=([4]=mpirun [5]=$ROOT/build/venv-ompi5/bin/mpirun)
 H=host0:2,host1:2
 

@@ -16,11 +16,12 @@ job --dir "$TMP/one" >one.out 2>&1
 expect_eq "on this machine" 0 $?
 expect_match "it learns" "accuracy 0.9[0-9]" "$(last one.out)"
 if need_root "two hosts"; then
-	hosts up 2
+	hosts up 2 || { fail "two hosts are up"; exit 1; }
 	ON=(on host0)
 	for mpirun in mpirun "$ROOT/build/venv-ompi5/bin/mpirun"; do
 		job --dir "$TMP/two" --fresh --mpirun "$mpirun" -H host0,host1 --set spec.workers.replicas=2 --set spec.workers.ranksPerWorker=1 >two.out 2>&1
-		expect_eq "on two hosts, $("$mpirun" --version | head -1)" 0 $?
+		code=$?
+		expect_eq "on two hosts, $("$mpirun" --version | head -1)" 0 $code
 		expect_eq "the same result as on one" "$(last one.out)" "$(last two.out)"
 	done
 	no_leftovers "nothing stays" 10

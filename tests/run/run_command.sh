@@ -2,7 +2,7 @@
 # `lockstep run` on this machine, by hand: exit codes, output, environment, refusals. Nothing here trains.
 . "$(dirname "$0")/../lib.sh"
 
-run() { out=$(timeout 60 lockstep run "$@" 2>err); code=$?; err=$(<err); }
+run() { out=$(timeout 60 lockstep run "${NOLEAKS[@]}" "$@" 2>err); code=$?; err=$(<err); }
 
 run -np 2 -- sh -c 'echo hello from $RANK of $WORLD_SIZE'
 expect_eq "a good run ends with 0" 0 "$code"

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib.sh"
 
 job() { # DIR ARGS...: 400 steps, a checkpoint every 50
-	(cd "$ROOT" && exec timeout 100 "$B/lockstep" run -f examples/digits/digits.yaml --dir "$TMP/$1" \
+	(cd "$ROOT" && exec timeout 100 "$B/lockstep" run -f examples/digits/digits.yaml --dir "$TMP/$1" "${NOLEAKS[@]}" \
 		--set 'spec.workers.template.spec.containers.0.args=["--steps", "400", "--batch", "96", "--data", "examples/digits/digits.csv", "--step-ms", "3"]' \
 		--set spec.workers.template.spec.containers.0.command="[\"$B/examples/digits\"]" \
 		--set spec.checkpoint.every.steps=50 "${@:2}")
