@@ -102,6 +102,19 @@ W
 	expect_eq "$t: a host list in Open MPI 4's variable is honoured" "host0 host1" "$(sed 's/.* //' <<<"$out" | sort | tr '\n' ' ' | sed 's/ $//')"
 done
 
+# --- an elastic job goes on with the hosts that are left ------------------------------------------------------------------------
+
+v=4
+digits shrunk host0,host1 --start-timeout 3 --set spec.workers.minReplicas=1 >shrunk.out 2>&1 &
+job=$!
+wait_until 30 reached shrunk 60
+hosts kill host1
+wait $job
+expect_eq "minReplicas: a lost host that stays away does not end the job" 0 $?
+expect_match "it says without whom it goes on" "host1: no answer within 3 s; going on without" "$(cat shrunk.out)"
+expect_match "and with how many ranks, from a checkpoint" "attempt 1, 1 rank on .*resumed from step (40|80|120)" "$(tr '\n' ' ' <shrunk.out)"
+hosts start host1
+
 # --- hosts that do not answer -------------------------------------------------------------------------------------------------------
 
 v=4
