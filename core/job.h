@@ -47,7 +47,7 @@ struct ls_job {
 	char *checkpoint_uri; /* file:///… or s3://…; NULL: the job directory's checkpoints/ */
 	long long every_steps;   /* 0: not by steps */
 	long long every_seconds; /* 0: not by time */
-	int keep;             /* >= 1 */
+	int keep;             /* 0: not said */
 
 	/* spec.runPolicy */
 	int backoff_limit;               /* attempts after the first without progress */

@@ -109,7 +109,7 @@ const struct ls_field ls_fields[] = {
 		STORE(every_steps)),
 	ROW("spec.checkpoint.every", "seconds", LS_FIELD_LONG, "Save when so much time has passed.", RANGE(1, YEARS),
 		STORE(every_seconds)),
-	ROW("spec.checkpoint", "keep", LS_FIELD_INT, "How many of the newest checkpoints stay.", OTHERWISE("3"),
+	ROW("spec.checkpoint", "keep", LS_FIELD_INT, "How many of the newest checkpoints stay. Default: as the program itself says, else 3.",
 		RANGE(1, 1000000),
 		STORE(keep)),
 	ROW("spec.checkpoint", "credentialsSecretRef", LS_FIELD_MAP, "The Secret with the object store's keys.",

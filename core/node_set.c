@@ -115,6 +115,17 @@ static ls_status split(char *path, char **words, size_t *ret_n, struct ls_err *e
 	return LS_OK;
 }
 
+/* "containers[0].args", as messages write it, is "containers.0.args". */
+static void brackets_to_dots(char *path)
+{
+	char *to = path;
+
+	for (; *path; path++)
+		if (*path != ']')
+			*to++ = *path == '[' ? '.' : *path;
+	*to = '\0';
+}
+
 ls_status ls_node_set(struct ls_node *root, const char *assignment, struct ls_err *err)
 {
 	const char *equals = strchr(assignment, '=');
@@ -128,6 +139,7 @@ ls_status ls_node_set(struct ls_node *root, const char *assignment, struct ls_er
 	path = strndup(assignment, (size_t)(equals - assignment));
 	if (!path)
 		return ls_fail_oom(err);
+	brackets_to_dots(path);
 	st = split(path, words, &n, err);
 	if (!st)
 		st = equals[1] ? ls_node_parse("value", equals + 1, strlen(equals + 1), &value, err)

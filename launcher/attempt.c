@@ -162,7 +162,7 @@ static void check_stop_request(struct attempt *a)
 	a->stops_seen = stops;
 	a->out->ending = stops ? LS_END_STOPPED : LS_END_DEADLINE;
 	ls_watch_say(a->opt->watch, true, "%s: the ranks have %d s to save and leave%s",
-		stops ? "stopping" : "activeDeadlineSeconds is over", a->opt->grace_ms / 1000,
+		stops ? "stopping" : "the time limit is over", a->opt->grace_ms / 1000,
 		stops ? " (once more: at once)" : "");
 	attempt_stop(a, a->opt->grace_ms);
 }
@@ -306,6 +306,33 @@ static struct rlimit raise_files(void)
 	return before;
 }
 
+/* A rank that ended well while others ran, or -1. */
+static int left_early(const struct attempt *a)
+{
+	int r;
+
+	for (r = 0; r < a->world; r++)
+		if (a->ended[r] && !a->ends[r].by_us && !ls_rank_end_is_failure(&a->ends[r]))
+			return r;
+	return -1;
+}
+
+/* Open MPI ends the job when a rank that called MPI_Init leaves without MPI_Finalize, with whatever exit code. What that looks like
+ * from here: one rank ended with 0, and then the others' shims vanished. */
+static void fail_left_early(struct attempt *a, int rank)
+{
+	struct ls_failure *f = &a->out->failure;
+	char words[500];
+
+	engine_words(a, words, sizeof(words));
+	f->rank = rank;
+	f->retryable = false;
+	snprintf(f->reason, sizeof(f->reason), "LeftEarly");
+	snprintf(f->host, sizeof(f->host), "%s", ls_plan_host(a->opt->plan, rank)->name);
+	snprintf(f->message, sizeof(f->message), "rank %d on host %s exited with code 0 while other ranks were running, and Open MPI then "
+		"ended the job; did it leave without MPI_Finalize? mpirun says: %s", rank, f->host, words[0] ? words : "nothing");
+}
+
 /* How did it end? Only now are all causes known. */
 static void judge(struct attempt *a)
 {
@@ -331,7 +358,9 @@ static void judge(struct attempt *a)
 	a->out->ending = LS_END_FAILED;
 	/* An engine that gave up by itself had a reason, and a rank may know it better. One that was killed is the reason: vanished
 	 * connections are what its end looks like from the ranks' side. */
-	if (cause >= 0 && (!a->failed || a->engine_says))
+	if (cause >= 0 && (!a->failed || a->engine_says) && a->ends[cause].vanished && !a->ends[cause].host_gone && left_early(a) >= 0)
+		fail_left_early(a, left_early(a));
+	else if (cause >= 0 && (!a->failed || a->engine_says))
 		ls_failure_describe(a->opt->job, cause, ls_plan_host(a->opt->plan, cause)->name, &a->ends[cause],
 			ls_watch_rank(a->opt->watch, cause)->error, a->blames[cause], f);
 	else if (!a->failed)

@@ -37,7 +37,7 @@ struct ls_failure {
 	int rank;                     /* -1: no single rank */
 	char host[64];
 	int code, signal;             /* of the program; 0 */
-	char reason[32];              /* ExitCode Signal OOMKilled HostLost RankLost Hang StartFailed StartTimeout WorldMismatch EngineLost */
+	char reason[32];              /* ExitCode Signal OOMKilled HostLost RankLost LeftEarly Hang StartFailed StartTimeout WorldMismatch EngineLost */
 	char message[1024];           /* one sentence */
 	bool retryable;
 	struct ls_strv tail;          /* the rank's last lines */

@@ -1,5 +1,6 @@
 /* attempt_start.c -- see attempt_impl.h: the engine's start, and the connections that come in. */
 #include "launcher/attempt_impl.h"
+#include "launcher/reaper.h"
 #include "core/io.h"
 
 #include <arpa/inet.h>
@@ -29,6 +30,16 @@ static bool has_remote(const struct ls_plan *plan)
 
 	for (i = 0; i < plan->hosts.n; i++)
 		if (!plan->hosts.v[i].local)
+			return true;
+	return false;
+}
+
+static bool has_local(const struct ls_plan *plan)
+{
+	int i;
+
+	for (i = 0; i < plan->hosts.n; i++)
+		if (plan->hosts.v[i].local)
 			return true;
 	return false;
 }
@@ -76,6 +87,13 @@ ls_status attempt_start_engine(struct attempt *a, struct ls_err *err)
 		goto out;
 	}
 	st = ls_engine_spawn(&argv, &env, log, in, &a->engine, err);
+	if (!st && !has_local(o->plan)) { /* no shim here whose reaper would clean up behind a killed launcher */
+		struct ls_str dirs = { 0 };
+
+		ls_str_addf(&dirs, "%s:%s", a->session_tmp, a->session_shm);
+		ls_reaper_start(a->engine, a->run_id, ls_str_text(&dirs), NULL);
+		ls_str_release(&dirs);
+	}
 out:
 	ls_fd_close(&log);
 	ls_fd_close(&in);

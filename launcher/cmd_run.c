@@ -64,6 +64,22 @@ static int until_deadline(const struct run *r, int ms)
 	return !r->deadline_ms || left > ms ? ms : left > 0 ? (int)left : 0;
 }
 
+/* A container that asks for GPUs must not train on the CPU of a host that has none. */
+static ls_status check_gpus(const struct run *r, const struct ls_plan *plan, struct ls_err *err)
+{
+	const struct ls_gpu *gpus;
+	int i;
+
+	for (i = 0; i < plan->hosts.n; i++) {
+		int have = ls_topo_gpus(plan->hosts.v[i].topo, &gpus);
+
+		if (have < r->job.gpus_per_worker)
+			return ls_fail(err, LS_USAGE, 0, "spec.workers.template asks for %d GPU%s (nvidia.com/gpu), host %s has %d",
+				r->job.gpus_per_worker, r->job.gpus_per_worker > 1 ? "s" : "", plan->hosts.v[i].name, have);
+	}
+	return LS_OK;
+}
+
 static ls_status make_plan(struct run *r, bool first, struct ls_plan *ret, struct ls_err *err)
 {
 	int start_s = r->opt.start_timeout_s > 0 ? (int)r->opt.start_timeout_s : START_TIMEOUT_S;
@@ -98,6 +114,10 @@ static ls_status make_plan(struct run *r, bool first, struct ls_plan *ret, struc
 	}
 	if (!st)
 		st = ls_plan_make(&hosts, &lo, ret, err);
+	if (!st && check_gpus(r, ret, err)) {
+		ls_plan_release(ret);
+		st = LS_USAGE;
+	}
 	if (!st && r->job.within != LS_WITHIN_NONE && ret->hosts.n > 1) {
 		ls_plan_release(ret);
 		st = ls_fail(err, LS_USAGE, 0, "spec.placement.within: which hosts share a node, rack or block is known from Kubernetes' "
@@ -192,7 +212,7 @@ static void not_begun(const struct run *r, const struct ls_err *why, struct ls_o
 	snprintf(ret->failure.message, sizeof(ret->failure.message), "%s", why->text);
 }
 
-static void show_failure(struct run *r, const struct ls_outcome *o)
+static void show_failure(struct run *r, unsigned attempt, const struct ls_outcome *o)
 {
 	const struct ls_failure *f = &o->failure;
 	size_t i;
@@ -203,6 +223,7 @@ static void show_failure(struct run *r, const struct ls_outcome *o)
 	ls_watch_say(r->watch, true, "its last lines:");
 	for (i = 0; i < f->tail.n; i++)
 		ls_watch_say(r->watch, true, "  | %s", f->tail.v[i]);
+	ls_watch_say(r->watch, true, "all of them: %s/attempt-%u/rank-%05d.log", r->dir, attempt, f->rank);
 }
 
 static void wait_before_restart(const struct run *r, int ms)
@@ -223,7 +244,9 @@ static void show_success(struct run *r, double seconds)
 
 	ls_watch_facts(r->watch, &f);
 	ls_str_addf(&text, "succeeded in %.1f s", seconds);
-	if (f.step)
+	if (f.step && f.step == f.resumed)
+		ls_str_addf(&text, ": nothing was left to do, its newest checkpoint is of step %lld", f.step);
+	else if (f.step)
 		ls_str_addf(&text, ": %lld steps, loss %.4g", f.step, f.loss);
 	for (i = 0; i < f.n_results; i++)
 		ls_str_addf(&text, ", %s %.4g", f.results[i].name, f.results[i].value);
@@ -302,7 +325,7 @@ static int run_attempts(struct run *r, struct ls_plan *first)
 		ended = (struct ls_ended){ .ending = o.ending, .retryable = o.failure.retryable, .step = o.step,
 			.rank = o.failure.rank, .reason = reason };
 		if (o.ending == LS_END_FAILED)
-			show_failure(r, &o);
+			show_failure(r, ls_record_next_attempt(r->record) - 1, &o);
 		action = ls_policy_next(&r->policy, &ended, &delay_ms);
 		if (action == LS_ACT_RESTART && *ls_signals_stops())
 			action = LS_ACT_STOPPED;
@@ -360,13 +383,17 @@ static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struc
 {
 	struct ls_watch_options wo = { .quiet = r->opt.quiet, .no_prefix = r->opt.no_prefix, .stop = ls_signals_stops(),
 		.deadline_ms = r->deadline_ms };
+	char resume[PATH_MAX];
 	ls_status st = lock_dir(r, err);
 
 	wo.dir = r->dir;
 	if (!st)
 		st = ls_watch_open(&wo, &r->watch, err);
 	if (!st)
-		st = ls_record_open(r->dir, r->job.name, &r->record, err);
+		st = ls_record_open(r->dir, &r->record, err);
+	if (!st && ls_record_name(r->record)[0] && strcmp(ls_record_name(r->record), r->job.name))
+		st = ls_fail(err, LS_USAGE, 0, "%s is the directory of job '%s', this is '%s'; choose another with --dir, or set that one aside "
+			"with --fresh", r->dir, ls_record_name(r->record), r->job.name);
 	if (st)
 		return st;
 	say_watch = r->watch;
@@ -376,7 +403,8 @@ static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struc
 		*ret_code = 0;
 		return ls_record_state_set(r->record, "Suspended", "", 0, err);
 	}
-	if (!strcmp(ls_record_state(r->record), "Succeeded"))
+	newest_manifest(r->checkpoint_uri, resume, sizeof(resume));
+	if (!strcmp(ls_record_state(r->record), "Succeeded") && resume[0])
 		ls_watch_say(r->watch, false, "this job has succeeded before: it goes on from its newest checkpoint (--fresh starts over)");
 	ls_record_job(r->record, &r->job, &r->engine);
 	r->policy.backoff_limit = r->job.backoff_limit;

@@ -96,9 +96,12 @@ static void add_lockstep(struct ls_strv *env, const struct ls_environ *e)
 	ls_strv_setenv(env, "LOCKSTEP_RUN_ID", e->run_id);
 	set_int(env, "LOCKSTEP_ATTEMPT", e->attempt);
 	ls_strv_setenv(env, "LOCKSTEP_CHECKPOINT_URI", e->checkpoint_uri);
-	set_int(env, "LOCKSTEP_CHECKPOINT_STEPS", e->job->every_steps);
-	set_int(env, "LOCKSTEP_CHECKPOINT_SECONDS", e->job->every_seconds);
-	set_int(env, "LOCKSTEP_CHECKPOINT_KEEP", e->job->keep);
+	if (e->job->every_steps || e->job->every_seconds) { /* both: what the program says of the other does not count, either */
+		set_int(env, "LOCKSTEP_CHECKPOINT_STEPS", e->job->every_steps);
+		set_int(env, "LOCKSTEP_CHECKPOINT_SECONDS", e->job->every_seconds);
+	}
+	if (e->job->keep)
+		set_int(env, "LOCKSTEP_CHECKPOINT_KEEP", e->job->keep);
 	ls_strv_setenv(env, "LOCKSTEP_RESUME", e->resume);
 }
 
@@ -154,6 +157,17 @@ static void add_mpi(struct ls_strv *env, const struct ls_environ *e)
 						      : "OMPI_MCA_btl_vader_backing_directory", e->session_shm);
 }
 
+/* mpirun --prefix, which 4.1 also assumes when it is called by its path, puts its own folders first on its own host: a virtual
+ * environment would be overruled. The launcher's search paths are the user's. */
+static void add_paths(struct ls_strv *env, const struct ls_environ *e, int rank)
+{
+	static const char *const names[] = { "PATH", "LD_LIBRARY_PATH" };
+	size_t i;
+
+	for (i = 0; ls_plan_host(e->plan, rank)->local && i < sizeof(names) / sizeof(names[0]); i++)
+		set_unless_given(env, e, names[i], "");
+}
+
 static void add_user(struct ls_strv *env, const char *const *user)
 {
 	for (; user && *user; user++) {
@@ -175,5 +189,6 @@ void ls_environ_rank(const struct ls_environ *e, int rank, struct ls_strv *ret)
 	add_lockstep(ret, e);
 	add_devices(ret, e, rank);
 	add_mpi(ret, e);
+	add_paths(ret, e, rank);
 	add_user(ret, e->user_env);
 }

@@ -240,8 +240,11 @@ const char *const *ls_run_options_names(void)
 
 static ls_status unknown(const char *arg, struct ls_err *err)
 {
-	const char *near = ls_nearest(arg, ls_run_options_names());
+	char name[64];
+	const char *near;
 
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(arg, "="), arg);
+	near = ls_nearest(name, ls_run_options_names());
 	return ls_fail(err, LS_USAGE, 0, "'%s' is not an option of lockstep run%s%s%s; see lockstep run --help", arg,
 		near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }

@@ -253,8 +253,8 @@ static ls_status deal_workers(const struct ls_hosts *hosts, const struct ls_plan
 		if (counts[i] == LS_RANKS_AUTO && h->slots)
 			counts[i] = h->slots;
 		if (h->slots && counts[i] > h->slots && !opt->oversubscribe)
-			return ls_fail(err, LS_USAGE, 0, "spec.workers.ranksPerWorker is %d, but host %s has %d slots; give it more, "
-				"or add --oversubscribe", counts[i], h->name, h->slots);
+			return ls_fail(err, LS_USAGE, 0, "spec.workers.ranksPerWorker is %d, but host %s has %d slot%s; give it more, "
+				"or add --oversubscribe", counts[i], h->name, h->slots, h->slots > 1 ? "s" : "");
 	}
 	return LS_OK;
 }

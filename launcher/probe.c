@@ -294,7 +294,8 @@ static void asks_say(struct ask *asks, const struct ls_hosts *hosts, const struc
 	for (i = 0; i < hosts->n; i++) {
 		if (!asks[i].why[0] || asks[i].said || !opt->say)
 			continue;
-		snprintf(text, sizeof(text), "waiting for host %s: %s", hosts->v[i].name, asks[i].why);
+		snprintf(text, sizeof(text), "waiting for host %s, up to %d s (--start-timeout): %s", hosts->v[i].name,
+			opt->deadline_ms / 1000, asks[i].why);
 		opt->say(text);
 		asks[i].said = true;
 	}

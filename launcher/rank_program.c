@@ -68,6 +68,8 @@ static void prepend_libdir(const char *dir)
 	const char *old = getenv("LD_LIBRARY_PATH");
 	struct ls_str path = { 0 };
 
+	if (old && !*old)
+		unsetenv("LD_LIBRARY_PATH"); /* an empty entry would be the working directory */
 	if (!dir || !*dir || (old && strstr(old, dir)))
 		return;
 	ls_str_addf(&path, "%s%s%s", dir, old && *old ? ":" : "", old ? old : "");

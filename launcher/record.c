@@ -12,6 +12,7 @@
 
 struct ls_record {
 	cJSON *root;
+	cJSON *saved_before; /* checkpoints of earlier runs, or NULL */
 	char *path;
 };
 
@@ -43,7 +44,7 @@ static cJSON *array(cJSON *object, const char *key)
 	return cJSON_IsArray(a) ? a : cJSON_AddArrayToObject(object, key);
 }
 
-ls_status ls_record_open(const char *dir, const char *name, struct ls_record **ret, struct ls_err *err)
+ls_status ls_record_open(const char *dir, struct ls_record **ret, struct ls_err *err)
 {
 	struct ls_record *r = calloc(1, sizeof(*r));
 	struct ls_str path = { 0 }, text = { 0 };
@@ -62,7 +63,7 @@ ls_status ls_record_open(const char *dir, const char *name, struct ls_record **r
 		cJSON_Delete(r->root);
 		r->root = cJSON_CreateObject();
 	}
-	set_text(r->root, "name", name);
+	r->saved_before = cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(r->root, "checkpoints"), true);
 	*ret = r;
 	return LS_OK;
 }
@@ -72,6 +73,7 @@ void ls_record_close(struct ls_record *r)
 	if (!r)
 		return;
 	cJSON_Delete(r->root);
+	cJSON_Delete(r->saved_before);
 	free(r->path);
 	free(r);
 }
@@ -91,6 +93,13 @@ unsigned ls_record_next_attempt(const struct ls_record *r)
 	return cJSON_IsNumber(n) && n->valueint >= 0 ? (unsigned)n->valueint + 1 : 0;
 }
 
+const char *ls_record_name(const struct ls_record *r)
+{
+	const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(r->root, "name"));
+
+	return name ? name : "";
+}
+
 const char *ls_record_state(const struct ls_record *r)
 {
 	const char *state = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(r->root, "state"));
@@ -105,6 +114,7 @@ void ls_record_job(struct ls_record *r, const struct ls_job *job, const struct l
 	char now[32];
 	size_t i;
 
+	set_text(r->root, "name", job->name);
 	for (i = 0; i < job->argv.n; i++)
 		cJSON_AddItemToArray(command, cJSON_CreateString(job->argv.v[i]));
 	set(r->root, "command", command);
@@ -208,7 +218,7 @@ void ls_record_facts(struct ls_record *r, const struct ls_facts *f)
 	for (i = 0; i < f->n_results; i++)
 		set_number(results, f->results[i].name, f->results[i].value);
 	set(r->root, "results", results);
-	saved = cJSON_CreateArray();
+	saved = cJSON_IsArray(r->saved_before) ? cJSON_Duplicate(r->saved_before, true) : cJSON_CreateArray();
 	for (i = 0; i < f->n_saved; i++) {
 		cJSON *e = cJSON_CreateObject();
 

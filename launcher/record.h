@@ -10,10 +10,11 @@
 struct ls_record; /* opaque */
 
 /* Reads DIR/job.json if there is one. */
-ls_status ls_record_open(const char *dir, const char *name, struct ls_record **ret, struct ls_err *err);
+ls_status ls_record_open(const char *dir, struct ls_record **ret, struct ls_err *err);
 void ls_record_close(struct ls_record *r);
 
 unsigned ls_record_next_attempt(const struct ls_record *r); /* 1 + the last one's number; 0 at first */
+const char *ls_record_name(const struct ls_record *r);      /* of the job whose directory it is; "" if new */
 const char *ls_record_state(const struct ls_record *r);     /* of the run before: "Succeeded", … or "" */
 
 void ls_record_job(struct ls_record *r, const struct ls_job *job, const struct ls_engine *engine);

@@ -48,7 +48,10 @@ static ls_status job_from_program(struct run *r, struct ls_err *err)
 	localtime_r(&now, &tm);
 	strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &tm);
 	label(base_name(r->opt.argv[0]), base, sizeof(base));
-	snprintf(name, sizeof(name), "%s-%s-%d", base, stamp, (int)getpid());
+	if (r->opt.dir) /* its own directory: the same program there is the same job */
+		snprintf(name, sizeof(name), "%s", base);
+	else
+		snprintf(name, sizeof(name), "%s-%s-%d", base, stamp, (int)getpid());
 	st = ls_job_init(&r->job, r->opt.name ? r->opt.name : name, err);
 	for (a = r->opt.argv; !st && *a; a++)
 		ls_strv_add(&r->job.argv, *a);

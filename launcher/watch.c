@@ -21,6 +21,7 @@ struct rank {
 	struct ls_strv tail;          /* ring of LS_TAIL_LINES */
 	size_t tail_at;
 	int log;
+	bool told;                    /* that an event of its cannot be read */
 };
 
 struct ls_watch {
@@ -283,8 +284,12 @@ static void on_progress(struct ls_watch *w, int rank, const char *line)
 	double loss = ls_event_num(line, "loss", NAN);
 	struct timespec ts;
 
-	if (step < 0)
+	if (step < 0) {
+		if (!r->told)
+			ls_watch_warn(w, "rank %d sent a progress line without a step (docs/environment.md): %.80s", rank, line);
+		r->told = true;
 		return;
+	}
 	clock_gettime(CLOCK_REALTIME, &ts);
 	r->view.step = step;
 	r->view.alive_ms = ls_clock_ms();

@@ -143,5 +143,10 @@ lockstep_status lockstep_step_end(
 		return LOCKSTEP_OK;
 	if (ls->rank == 0)
 		ls_event_send(ls, "stopping step=%lld", (long long)step);
+	if (err) {
+		err->rank = -1;
+		snprintf(err->text, sizeof(err->text), "stopped after step %lld, as a termination notice asked%s", (long long)step,
+			ls->store ? "; the checkpoint is written" : "; no checkpoint was asked for");
+	}
 	return LOCKSTEP_STOP;
 }

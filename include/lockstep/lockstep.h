@@ -23,6 +23,7 @@
  *   Errors     every call that can fail returns a status; `err` gets one sentence. LOCKSTEP_RANK_LOST and worse are
  *              final for this attempt: leave main() with lockstep_exit_code(status) and the launcher decides about the
  *              next one. LOCKSTEP_STOP is no error: save is done, leave with lockstep_exit_code (143).
+ *   Linking    cc prog.c -llockstep; or, without installing: mpicc -Iinclude prog.c build/liblockstep.a -lhwloc -lyaml -lcjson -lm
  *   Without the launcher the library works in a plain `mpirun ./prog`, and in a single process.
  *   Determinism: sums are made in rank order, so that one manifest, seed and world size give the same bits every time.
  */

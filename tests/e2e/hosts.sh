@@ -58,6 +58,12 @@ for v in 4 5; do
 		no_leftovers "$t: $victim killed: nothing stays on any host" 10
 	done
 
+	start --dir login$v -np 2 -H host1:1,host2:1 ./prog.sh
+	wait_until 20 up 2
+	kill -9 $(procs_on host0 lockstep | head -1)
+	wait $job 2>/dev/null
+	no_leftovers "$t: a launcher on a host without ranks is killed: nothing stays there either" 10
+
 	# --- training over two hosts, one dies --------------------------------------------------------------------------------------
 	digits() { # DIR HOSTS ARGS...
 		(cd "$ROOT" && on host0 "$B/lockstep" run --mpirun "${MPIRUN[$v]}" -f examples/digits/digits.yaml --dir "$TMP/$1" -H "$2" \
@@ -124,7 +130,7 @@ wait_until 10 grep -q "waiting for host host1" err
 hosts accept host1
 wait $job
 expect_eq "a host whose sshd is not up yet is waited for" 0 $?
-expect_match "and it says so" "waiting for host host1: .*refused" "$(cat err)"
+expect_match "and it says so" "waiting for host host1, up to 30 s.*refused" "$(cat err)"
 hosts refuse host1
 run --start-timeout 2 -np 2 -H host0,host1 -- hostname
 expect_match "a host that goes on refusing is named" "host host1 did not answer within 2 s: .*refused" "$err"

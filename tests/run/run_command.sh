@@ -41,6 +41,31 @@ expect_eq "a program that is not there is 127" 127 "$code"
 expect_match "and named" "cannot start the program ./no-such-program: No such file" "$err"
 run -np 2 --wdir /no/such/dir true
 expect_match "a working directory that is not there" "working directory /no/such/dir: No such file" "$err"
+mkdir -p venv/bin && printf '#!/bin/sh\necho mine\n' >venv/bin/python3 && chmod +x venv/bin/python3
+out=$(PATH=$PWD/venv/bin:$PATH timeout 60 lockstep run -np 1 -- python3 2>&1 </dev/null)
+expect_eq "a virtual environment's programs come first for the ranks, too" "[0] mine" "$out"
+cat >early.c <<'C'
+#include <mpi.h>
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+	int rank;
+	MPI_Init(&argc, &argv);
+	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+	if (rank == 1)
+		exit(0);
+	MPI_Barrier(MPI_COMM_WORLD);
+	MPI_Finalize();
+}
+C
+mpicc early.c -o early
+run -np 2 ./early
+expect_eq "a rank that leaves with 0 without MPI_Finalize: no success" 1 "$code"
+expect_match "and it is named, not the one that waited" "rank 1 on host localhost exited with code 0 while other ranks were running.*MPI_Finalize" "$err"
+run --dir shared --name a -np 1 true
+run --dir shared --name b -np 1 true
+expect_eq "another job in the same directory is refused" 2 "$code"
+expect_match "with both names" "directory of job 'a', this is 'b'" "$err"
 no_leftovers "nothing stays after failures"
 
 run -np 1 --max-restarts 1 -- sh -c 'echo attempt $TORCHELASTIC_RESTART_COUNT of $TORCHELASTIC_MAX_RESTARTS; kill -9 $$'

@@ -207,7 +207,7 @@ static void test_defaults(void)
 		job.ranks_per_worker == LS_RANKS_AUTO, "workers");
 	check("nothing said is nothing", !job.namespace_ && !job.working_dir && !job.checkpoint_uri && !job.managed_by &&
 		!job.gpus_per_worker && !job.not_applied.n && !job.env.n, "NULL or 0");
-	check("numbers", job.grace_seconds == 10 && job.keep == 3 && job.backoff_limit == 3 && job.ttl_s == -1 &&
+	check("numbers", job.grace_seconds == 10 && job.keep == 0 && job.backoff_limit == 3 && job.ttl_s == -1 &&
 		job.active_deadline_s == 0 && job.hang_timeout_s == 600 && !job.hang_timeout_given && !job.suspend, "policy");
 	check("signals retry, failures do not", job.retryable[137] && job.retryable[255] && job.retryable[128] &&
 		!job.retryable[127] && !job.retryable[1] && !job.retryable[0], "exit codes");

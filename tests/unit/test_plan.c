@@ -86,7 +86,7 @@ static const struct {
 	{ "… or as many as an elastic job can do with", "a:4", { .replicas = 2, .min_replicas = 1, .ranks_per_worker = 2 }, "a a", false },
 	{ "hosts that no worker needs stay empty", "a:4,b:4,c:4", { .replicas = 2, .min_replicas = 2, .ranks_per_worker = 1 }, "a b", false },
 	{ "a worker's ranks must fit its host's slots", "a:1,b:1", { .replicas = 2, .min_replicas = 2, .ranks_per_worker = 2 },
-		"host a has 1 slots", true },
+		"host a has 1 slot;", true },
 	{ "auto takes the host's slots", "a:1,b:3", { .replicas = 2, .min_replicas = 2, .ranks_per_worker = LS_RANKS_AUTO }, "a b b b", false },
 };
 
