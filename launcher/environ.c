@@ -161,11 +161,10 @@ static void add_mpi(struct ls_strv *env, const struct ls_environ *e)
  * environment would be overruled. The launcher's search paths are the user's. */
 static void add_paths(struct ls_strv *env, const struct ls_environ *e, int rank)
 {
-	static const char *const names[] = { "PATH", "LD_LIBRARY_PATH" };
-	size_t i;
-
-	for (i = 0; ls_plan_host(e->plan, rank)->local && i < sizeof(names) / sizeof(names[0]); i++)
-		set_unless_given(env, e, names[i], "");
+	if (!ls_plan_host(e->plan, rank)->local)
+		return;
+	set_unless_given(env, e, "PATH", "/usr/local/bin:/usr/bin:/bin");
+	set_unless_given(env, e, "LD_LIBRARY_PATH", ""); /* empty: the shim takes it away */
 }
 
 static void add_user(struct ls_strv *env, const char *const *user)

@@ -44,6 +44,8 @@ expect_match "a working directory that is not there" "working directory /no/such
 mkdir -p venv/bin && printf '#!/bin/sh\necho mine\n' >venv/bin/python3 && chmod +x venv/bin/python3
 out=$(PATH=$PWD/venv/bin:$PATH timeout 60 lockstep run -np 1 -- python3 2>&1 </dev/null)
 expect_eq "a virtual environment's programs come first for the ranks, too" "[0] mine" "$out"
+out=$(env -i LOCKSTEP_TEST_ID="$LOCKSTEP_TEST_ID" timeout 60 "$B/lockstep" run -np 1 -- sh -c 'echo ${LD_LIBRARY_PATH-none}; ls -d /' 2>&1 </dev/null)
+expect_eq "in an empty environment, as cron's nearly is" $'[0] none\n[0] /' "$out"
 cat >early.c <<'C'
 #include <mpi.h>
 #include <stdlib.h>
