@@ -120,9 +120,18 @@ static void brackets_to_dots(char *path)
 {
 	char *to = path;
 
-	for (; *path; path++)
-		if (*path != ']')
-			*to++ = *path == '[' ? '.' : *path;
+	for (; *path; path++) {
+		size_t digits = *path == '[' ? strspn(path + 1, DIGITS) : 0;
+
+		if (digits && path[1 + digits] == ']') {
+			*to++ = '.';
+			memmove(to, path + 1, digits);
+			to += digits;
+			path += 1 + digits;
+		} else {
+			*to++ = *path;
+		}
+	}
 	*to = '\0';
 }
 

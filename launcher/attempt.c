@@ -338,7 +338,7 @@ static void judge(struct attempt *a)
 {
 	struct ls_failure *f = &a->out->failure;
 	char words[500];
-	int cause = ls_failure_cause(a->ends, a->ended, a->blames, a->world), r;
+	int cause = ls_failure_cause(a->ends, a->ended, a->blames, a->world), early = left_early(a), r;
 	bool all_zero = a->n_ended == a->world, told = false;
 
 	for (r = 0; r < a->world; r++) {
@@ -358,8 +358,8 @@ static void judge(struct attempt *a)
 	a->out->ending = LS_END_FAILED;
 	/* An engine that gave up by itself had a reason, and a rank may know it better. One that was killed is the reason: vanished
 	 * connections are what its end looks like from the ranks' side. */
-	if (cause >= 0 && (!a->failed || a->engine_says) && a->ends[cause].vanished && !a->ends[cause].host_gone && left_early(a) >= 0)
-		fail_left_early(a, left_early(a));
+	if (cause >= 0 && (!a->failed || a->engine_says) && a->ends[cause].vanished && !a->ends[cause].host_gone && early >= 0)
+		fail_left_early(a, early);
 	else if (cause >= 0 && (!a->failed || a->engine_says))
 		ls_failure_describe(a->opt->job, cause, ls_plan_host(a->opt->plan, cause)->name, &a->ends[cause],
 			ls_watch_rank(a->opt->watch, cause)->error, a->blames[cause], f);

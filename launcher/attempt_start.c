@@ -24,26 +24,6 @@ void ls_session_dirs(const char *run_id, char tmp[128], char shm[128])
 	snprintf(shm, 128, "/dev/shm/lockstep-%u-%s", (unsigned)geteuid(), run_id);
 }
 
-static bool has_remote(const struct ls_plan *plan)
-{
-	int i;
-
-	for (i = 0; i < plan->hosts.n; i++)
-		if (!plan->hosts.v[i].local)
-			return true;
-	return false;
-}
-
-static bool has_local(const struct ls_plan *plan)
-{
-	int i;
-
-	for (i = 0; i < plan->hosts.n; i++)
-		if (plan->hosts.v[i].local)
-			return true;
-	return false;
-}
-
 /* stdin goes to rank 0 as with mpirun, but never a terminal's: the engine is not in its foreground group and would be stopped. */
 static int rank_stdin(void)
 {
@@ -62,7 +42,7 @@ ls_status attempt_start_engine(struct attempt *a, struct ls_err *err)
 
 	snprintf(name, sizeof(name), "lockstep-%s", a->run_id);
 	st = ls_wire_listen_unix(name, &a->listeners[0], err);
-	if (!st && has_remote(o->plan))
+	if (!st && ls_plan_local_hosts(o->plan) < o->plan->hosts.n)
 		st = ls_wire_listen_tcp(&a->listeners[1], &port, err);
 	if (st)
 		goto out;
@@ -87,7 +67,7 @@ ls_status attempt_start_engine(struct attempt *a, struct ls_err *err)
 		goto out;
 	}
 	st = ls_engine_spawn(&argv, &env, log, in, &a->engine, err);
-	if (!st && !has_local(o->plan)) { /* no shim here whose reaper would clean up behind a killed launcher */
+	if (!st && !ls_plan_local_hosts(o->plan)) { /* no shim here whose reaper would clean up behind a killed launcher */
 		struct ls_str dirs = { 0 };
 
 		ls_str_addf(&dirs, "%s:%s", a->session_tmp, a->session_shm);

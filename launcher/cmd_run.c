@@ -403,9 +403,11 @@ static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struc
 		*ret_code = 0;
 		return ls_record_state_set(r->record, "Suspended", "", 0, err);
 	}
-	newest_manifest(r->checkpoint_uri, resume, sizeof(resume));
-	if (!strcmp(ls_record_state(r->record), "Succeeded") && resume[0])
-		ls_watch_say(r->watch, false, "this job has succeeded before: it goes on from its newest checkpoint (--fresh starts over)");
+	if (!strcmp(ls_record_state(r->record), "Succeeded")) {
+		newest_manifest(r->checkpoint_uri, resume, sizeof(resume));
+		if (resume[0])
+			ls_watch_say(r->watch, false, "this job has succeeded before: it goes on from its newest checkpoint (--fresh starts over)");
+	}
 	ls_record_job(r->record, &r->job, &r->engine);
 	r->policy.backoff_limit = r->job.backoff_limit;
 	*ret_code = run_attempts(r, plan);

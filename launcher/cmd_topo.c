@@ -180,13 +180,11 @@ static ls_status show_hosts(struct options *opt, struct ls_err *err)
 	struct ls_plan plan = { 0 };
 	struct ls_str text = { 0 };
 	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	ls_status st;
 	int i;
 
-	if (n < 0)
-		return ls_fail(err, LS_AGAIN, errno, "cannot find this program's own path");
-	self[n] = '\0';
+	if (ls_self_path(self, err))
+		return LS_AGAIN;
 	if (!po.binary)
 		po.binary = self;
 	st = ls_probe_hosts(&opt->hosts, &po, NULL, err);

@@ -129,27 +129,18 @@ static void add_param(struct ls_strv *argv, const struct ls_engine *e, const cha
 	ls_strv_add(argv, value);
 }
 
-static bool all_local(const struct ls_plan *plan)
-{
-	int i;
-
-	for (i = 0; i < plan->hosts.n; i++)
-		if (!plan->hosts.v[i].local)
-			return false;
-	return true;
-}
-
 void ls_engine_argv(const struct ls_engine *e, const struct ls_plan *plan, const struct ls_engine_options *opt, struct ls_strv *ret)
 {
 	struct ls_strv ssh = { 0 };
 	struct ls_str agent = { 0 };
+	bool local = ls_plan_local_hosts(plan) == plan->hosts.n;
 	const char *const *x;
 	size_t i;
 
 	ls_strv_add(ret, e->path);
 	if (geteuid() == 0)
 		ls_strv_add(ret, "--allow-run-as-root");
-	if (!is_system(e) && !all_local(plan)) {
+	if (!is_system(e) && !local) {
 		ls_strv_add(ret, "--prefix");
 		ls_strv_add(ret, e->prefix);
 	}
@@ -162,7 +153,7 @@ void ls_engine_argv(const struct ls_engine *e, const struct ls_plan *plan, const
 	ls_strv_add(ret, "--bind-to");
 	ls_strv_add(ret, "none");
 	add_param(ret, e, "orte_tmpdir_base", "prte_tmpdir_base", opt->session_tmp);
-	if (all_local(plan)) {
+	if (local) {
 		/* No remote shell: 4.1 would refuse to start on a machine without one. */
 		if (e->major < 5)
 			add_param(ret, e, "plm", "plm", "isolated");

@@ -338,6 +338,15 @@ void ls_plan_release(struct ls_plan *plan)
 	*plan = (struct ls_plan){ 0 };
 }
 
+int ls_plan_local_hosts(const struct ls_plan *plan)
+{
+	int i, n = 0;
+
+	for (i = 0; i < plan->hosts.n; i++)
+		n += plan->hosts.v[i].local;
+	return n;
+}
+
 const struct ls_host *ls_plan_host(const struct ls_plan *plan, int rank)
 {
 	return &plan->hosts.v[plan->ranks[rank].host];

@@ -65,6 +65,7 @@ struct ls_plan_options {
 /* Hosts must be probed (topo, id). Takes the hosts over on success and leaves *hosts empty. */
 ls_status ls_plan_make(struct ls_hosts *hosts, const struct ls_plan_options *opt, struct ls_plan *ret, struct ls_err *err);
 void ls_plan_release(struct ls_plan *plan);
+int ls_plan_local_hosts(const struct ls_plan *plan); /* how many of its hosts are this machine */
 const struct ls_host *ls_plan_host(const struct ls_plan *plan, int rank);
 const struct ls_seat *ls_plan_seat(const struct ls_plan *plan, int rank);
 

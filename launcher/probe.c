@@ -20,6 +20,16 @@
 
 enum { ASK_AGAIN_MS = 1000, MAX_REPLY = 32 << 20, ASKS_AT_ONCE = 128 };
 
+ls_status ls_self_path(char ret[PATH_MAX], struct ls_err *err)
+{
+	ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 1);
+
+	if (n < 0)
+		return ls_fail(err, LS_AGAIN, errno, "cannot find this program's own path");
+	ret[n] = '\0';
+	return LS_OK;
+}
+
 void ls_host_id(char id[128], char hostname[64])
 {
 	struct ls_str boot = { 0 };

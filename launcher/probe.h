@@ -11,6 +11,8 @@
 
 #include "launcher/plan.h"
 
+#include <limits.h>
+
 struct ls_probe_options {
 	const char *ssh;      /* "ssh -F cfg": the remote shell and its options, split at spaces */
 	const char *binary;   /* where lockstep is on the other hosts */
@@ -25,6 +27,8 @@ ls_status ls_probe_hosts(struct ls_hosts *hosts, const struct ls_probe_options *
 
 /* The interface of this host that has `address` (numeric); "" if none has. */
 void ls_iface_of(const char *address, char name[32]);
+/* Where this program is: where it is looked for on other hosts unless --remote-path says otherwise. */
+ls_status ls_self_path(char ret[PATH_MAX], struct ls_err *err);
 /* What this host calls itself: "hostname/boot-id". */
 void ls_host_id(char id[128], char hostname[64]);
 /* The remote shell's argv without host and command: split, and with -o BatchMode=yes when it is ssh (nobody is there to type). */

@@ -1,5 +1,6 @@
 /* run_prepare.c -- see run_impl.h. */
 #include "launcher/run_impl.h"
+#include "launcher/probe.h"
 #include "core/store.h"
 
 #include <ctype.h>
@@ -119,16 +120,14 @@ static ls_status find_paths(struct run *r, struct ls_err *err)
 {
 	struct ls_str text = { 0 };
 	char self[PATH_MAX], here[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	const char *wdir = r->opt.wdir ? r->opt.wdir : r->job.working_dir ? r->job.working_dir : ".";
 
-	if (n < 0)
-		return ls_fail(err, LS_AGAIN, errno, "cannot find this program's own path");
+	if (ls_self_path(self, err))
+		return LS_AGAIN;
 	if (!getcwd(here, sizeof(here)))
 		return ls_fail(err, LS_USAGE, errno, "the working directory cannot be told (was it removed?); change to another one");
-	self[n] = '\0';
 	r->binary = strdup(self);
-	r->cwd = strcmp(wdir, ".") ? absolute(wdir) : getcwd(NULL, 0);
+	r->cwd = strcmp(wdir, ".") ? absolute(wdir) : strdup(here);
 	if (r->opt.dir) {
 		r->dir = absolute(r->opt.dir);
 	} else {

@@ -146,7 +146,7 @@ lockstep_status lockstep_step_end(
 	if (err) {
 		err->rank = -1;
 		snprintf(err->text, sizeof(err->text), "stopped after step %lld, as a termination notice asked%s", (long long)step,
-			ls->store ? "; the checkpoint is written" : "; no checkpoint was asked for");
+			ls->newest == step ? "; its checkpoint is written" : "; no checkpoint of that step could be written");
 	}
 	return LOCKSTEP_STOP;
 }
