@@ -64,7 +64,7 @@ ls_status ls_ckpt_publish(struct ls_store *s, const struct ls_ckpt *c, struct ls
 		st = ls_err_at(err, st, "cannot write %s/%s: ", ls_store_uri(s), key);
 	if (!st) {
 		iov = (struct iovec){ text.s, text.len };
-		st = ls_store_put(s, key, &iov, 1, true, err);
+		st = ls_store_put(s, key, &iov, 1, true, NULL, err);
 	}
 	ls_str_release(&text);
 	return st;
@@ -117,7 +117,7 @@ static int newest_first(const void *a, const void *b)
 
 ls_status ls_ckpt_list(struct ls_store *s, long long **ret, size_t *ret_n, struct ls_err *err)
 {
-	struct ls_strv keys = { 0 };
+	struct ls_objects keys = { 0 };
 	long long *steps = NULL;
 	size_t n = 0, i;
 	ls_status st = ls_store_list(s, STEPS, &keys, err);
@@ -130,12 +130,12 @@ ls_status ls_ckpt_list(struct ls_store *s, long long **ret, size_t *ret_n, struc
 	for (i = 0; !st && i < keys.n; i++) {
 		char key[64];
 
-		steps[n] = ls_ckpt_key_step(keys.v[i]);
+		steps[n] = ls_ckpt_key_step(keys.v[i].key);
 		manifest_key(steps[n], key);
-		if (steps[n] >= 0 && !strcmp(keys.v[i], key))
+		if (steps[n] >= 0 && !strcmp(keys.v[i].key, key))
 			n++;
 	}
-	ls_strv_release(&keys);
+	ls_objects_release(&keys);
 	if (st)
 		return st;
 	qsort(steps, n, sizeof(*steps), newest_first);
@@ -213,7 +213,7 @@ static bool is_shard(const char *key)
 
 ls_status ls_ckpt_delete(struct ls_store *s, long long step, struct ls_err *err)
 {
-	struct ls_strv keys = { 0 };
+	struct ls_objects keys = { 0 };
 	char dir[32], key[64];
 	ls_status st;
 	size_t i;
@@ -222,13 +222,15 @@ ls_status ls_ckpt_delete(struct ls_store *s, long long step, struct ls_err *err)
 	snprintf(key, sizeof(key), "%s/", dir);
 	st = ls_store_list(s, key, &keys, err);
 	if (!st) {
+		const char *one = key;
+
 		manifest_key(step, key);
-		st = ls_store_delete(s, key, err);
+		st = ls_store_delete(s, &one, 1, err);
 	}
 	for (i = 0; !st && i < keys.n; i++)
-		if (is_shard(keys.v[i]))
-			st = ls_store_delete(s, keys.v[i], err);
-	ls_strv_release(&keys);
+		if (is_shard(keys.v[i].key))
+			st = ls_store_delete(s, (const char *const *)&keys.v[i].key, 1, err);
+	ls_objects_release(&keys);
 	return st;
 }
 
@@ -267,24 +269,24 @@ static bool is_kept(const long long *kept, size_t n, long long step)
 /* `kept` is newest first, and not empty. */
 static ls_status delete_others(struct ls_store *s, const long long *kept, size_t n, struct ls_err *err)
 {
-	struct ls_strv keys = { 0 };
+	struct ls_objects keys = { 0 };
 	long long step, last = -1;
 	char dir[32];
 	ls_status st = ls_store_list(s, STEPS, &keys, err);
 	size_t i;
 
 	for (i = 0; !st && i < keys.n; i++) {
-		step = ls_ckpt_key_step(keys.v[i]);
+		step = ls_ckpt_key_step(keys.v[i].key);
 		if (step == last || step < 0 || step >= kept[0] || is_kept(kept, n, step))
 			continue;
 		st = ls_ckpt_delete(s, step, err);
 		last = step;
 	}
-	ls_strv_release(&keys);
+	ls_objects_release(&keys);
 	if (st)
 		return st;
 	ls_ckpt_dir(kept[0], dir);
-	return ls_store_sweep(s, STEPS, dir, err);
+	return ls_store_sweep(s, STEPS, dir, false, &i, err);
 }
 
 ls_status ls_ckpt_prune(struct ls_store *s, int keep, struct ls_err *err)

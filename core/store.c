@@ -4,17 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ls_status s3_open(const char *rest, struct ls_store **ret, struct ls_err *err)
-{
-	(void)ret;
-	return ls_fail(err, LS_USAGE, 0,
-		"s3://%s: this build has no S3 store: use file:///DIRECTORY on a shared file system", rest);
-}
-
 static const struct {
 	const char *scheme;
 	ls_status (*open)(const char *rest, struct ls_store **ret, struct ls_err *err);
-} kinds[] = { { "file://", ls_store_file_open }, { "s3://", s3_open } };
+} kinds[] = { { "file://", ls_store_file_open }, { "s3://", ls_store_s3_open } };
 
 static ls_status open_kind(const char *uri, struct ls_store **ret, struct ls_err *err)
 {
@@ -101,20 +94,30 @@ static ls_status check_key(const struct ls_store *s, const char *key, bool is_pr
 		s->uri, key);
 }
 
-ls_status ls_store_put(
-	struct ls_store *s, const char *key, const struct iovec *iov, int n, bool only_new, struct ls_err *err)
+ls_status ls_store_put(struct ls_store *s, const char *key, const struct iovec *iov, int n, bool only_new,
+	uint32_t *ret_crc32c, struct ls_err *err)
 {
+	uint32_t ignored;
 	ls_status st = check_key(s, key, false, err);
 
-	return st ? st : s->ops->put(s, key, iov, n, only_new, err);
+	return st ? st : s->ops->put(s, key, iov, n, only_new, ret_crc32c ? ret_crc32c : &ignored, err);
+}
+
+ls_status ls_store_read(struct ls_store *s, const char *key, uint64_t offset, const struct iovec *iov, int n,
+	uint32_t *ret_crc32c, struct ls_err *err)
+{
+	uint32_t ignored;
+	ls_status st = check_key(s, key, false, err);
+
+	return st ? st : s->ops->read(s, key, offset, iov, n, ret_crc32c ? ret_crc32c : &ignored, err);
 }
 
 ls_status ls_store_get(
 	struct ls_store *s, const char *key, uint64_t offset, void *buf, size_t bytes, struct ls_err *err)
 {
-	ls_status st = check_key(s, key, false, err);
+	struct iovec iov = { buf, bytes };
 
-	return st ? st : s->ops->get(s, key, offset, buf, bytes, err);
+	return ls_store_read(s, key, offset, &iov, 1, NULL, err);
 }
 
 ls_status ls_store_size(struct ls_store *s, const char *key, uint64_t *ret_bytes, struct ls_err *err)
@@ -124,50 +127,90 @@ ls_status ls_store_size(struct ls_store *s, const char *key, uint64_t *ret_bytes
 	return st ? st : s->ops->size(s, key, ret_bytes, err);
 }
 
-ls_status ls_store_delete(struct ls_store *s, const char *key, struct ls_err *err)
+ls_status ls_store_delete(struct ls_store *s, const char *const *keys, size_t n, struct ls_err *err)
 {
-	ls_status st = check_key(s, key, false, err);
+	ls_status st = LS_OK;
+	size_t i;
 
-	return st ? st : s->ops->remove(s, key, err);
+	for (i = 0; !st && i < n; i++)
+		st = check_key(s, keys[i], false, err);
+	return st ? st : s->ops->remove(s, keys, n, err);
 }
 
-static int compare_keys(const void *a, const void *b)
+ls_status ls_objects_add(struct ls_objects *o, const char *key, uint64_t bytes, struct ls_err *err)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	/* Grows at every power of two: no field for the room is needed. */
+	struct ls_object *grown = o->v;
+	char *copy = strdup(key);
+
+	if (copy && (o->n & (o->n - 1)) == 0)
+		grown = realloc(o->v, (o->n ? 2 * o->n : 1) * sizeof(*grown));
+	if (grown)
+		o->v = grown;
+	if (!copy || !grown) {
+		free(copy);
+		return ls_fail_oom(err);
+	}
+	o->v[o->n++] = (struct ls_object){ copy, bytes };
+	return LS_OK;
+}
+
+void ls_objects_release(struct ls_objects *o)
+{
+	size_t i;
+
+	for (i = 0; i < o->n; i++)
+		free(o->v[i].key);
+	free(o->v);
+	*o = (struct ls_objects){ 0 };
+}
+
+static int compare_objects(const void *a, const void *b)
+{
+	return strcmp(((const struct ls_object *)a)->key, ((const struct ls_object *)b)->key);
 }
 
 /* A file that somebody laid there under a name which is no key would be listed, but could never be deleted. */
-static void drop_bad_keys(struct ls_strv *list, size_t from)
+static void drop_bad_keys(struct ls_objects *o)
 {
-	size_t i, kept = from;
+	size_t i, kept = 0;
 
-	for (i = from; i < list->n; i++) {
-		if (good_key(list->v[i], false))
-			list->v[kept++] = list->v[i];
+	for (i = 0; i < o->n; i++) {
+		if (good_key(o->v[i].key, false))
+			o->v[kept++] = o->v[i];
 		else
-			free(list->v[i]);
+			free(o->v[i].key);
 	}
-	list->n = kept;
-	if (list->v)
-		list->v[kept] = NULL;
+	o->n = kept;
 }
 
-ls_status ls_store_list(struct ls_store *s, const char *prefix, struct ls_strv *ret, struct ls_err *err)
+ls_status ls_store_list(struct ls_store *s, const char *prefix, struct ls_objects *ret, struct ls_err *err)
 {
-	size_t before = ret->n;
+	struct ls_objects found = { 0 };
 	ls_status st = check_key(s, prefix, true, err);
 
 	if (!st)
-		st = s->ops->list(s, prefix, ret, err);
-	if (!st && ret->oom)
-		st = ls_fail_oom(err);
-	drop_bad_keys(ret, before);
-	if (!st && ret->n > before)
-		qsort(ret->v + before, ret->n - before, sizeof(*ret->v), compare_keys);
-	return st;
+		st = s->ops->list(s, prefix, &found, err);
+	if (st) {
+		ls_objects_release(&found);
+		return st;
+	}
+	drop_bad_keys(&found);
+	if (found.n)
+		qsort(found.v, found.n, sizeof(*found.v), compare_objects);
+	*ret = found;
+	return LS_OK;
 }
 
-ls_status ls_store_sweep(struct ls_store *s, const char *first, const char *last, struct ls_err *err)
+ls_status ls_store_sweep(
+	struct ls_store *s, const char *first, const char *last, bool dry, size_t *ret_n, struct ls_err *err)
 {
-	return s->ops->sweep(s, first, last, err);
+	return s->ops->sweep(s, first, last, dry, ret_n, err);
+}
+
+void ls_store_cancel(struct ls_store *s, bool on)
+{
+	atomic_store(&s->cancelled, on);
+	if (s->ops->cancel)
+		s->ops->cancel(s, on);
 }

@@ -6,6 +6,7 @@
  *
  * Not here: locks. Two puts of one key are both whole; the last one stays, or the first with only_new. */
 #include "core/store_file.h"
+#include "core/crc32c.h"
 #include "core/io.h"
 
 #include <errno.h>
@@ -16,7 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BATCH 64   /* vectors for one pwritev */
+#define BATCH 64   /* vectors for one call */
+#define BLOCK ((size_t)1 << 20)
 #define ATTEMPTS 3 /* at a directory that somebody else keeps removing */
 
 static const char *remedy(int sys)
@@ -108,39 +110,70 @@ static ls_status open_temp(char *dir, char *tmp, int *ret_fd, struct ls_err *err
 	return st;
 }
 
-/* The vectors from byte `skip` of iov[0] on, as many as one call takes. */
-static int fill_batch(struct iovec batch[BATCH], const struct iovec *iov, int n, size_t skip)
+/* A place in a list of vectors, and the checksum of what lies before it. */
+struct cursor {
+	const struct iovec *iov;
+	int n;
+	size_t skip; /* bytes of iov[0] that are done */
+	uint32_t crc32c;
+};
+
+/* The next vectors, at most BLOCK bytes: a checksum right after a copy finds the bytes in the cache. */
+static int next_batch(const struct cursor *c, struct iovec batch[BATCH])
 {
+	size_t skip = c->skip, room = BLOCK, len;
 	int i, used = 0;
 
-	for (i = 0; i < n && used < BATCH; i++, skip = 0)
-		if (iov[i].iov_len > skip)
-			batch[used++] = (struct iovec){ (char *)iov[i].iov_base + skip, iov[i].iov_len - skip };
+	for (i = 0; i < c->n && used < BATCH && room; i++, skip = 0) {
+		len = c->iov[i].iov_len - skip < room ? c->iov[i].iov_len - skip : room;
+		if (len)
+			batch[used++] = (struct iovec){ (char *)c->iov[i].iov_base + skip, len };
+		room -= len;
+	}
 	return used;
 }
 
-/* -1 and errno on failure. The kernel may take less than asked, at any byte. */
-static int write_vectors(int fd, const struct iovec *iov, int n)
+static void advance(struct cursor *c, size_t done)
+{
+	while (done > 0) {
+		size_t left = c->iov->iov_len - c->skip, part = left < done ? left : done;
+
+		c->crc32c = ls_crc32c(c->crc32c, (char *)c->iov->iov_base + c->skip, part);
+		c->skip += part;
+		done -= part;
+		if (c->skip == c->iov->iov_len) {
+			c->iov++;
+			c->n--;
+			c->skip = 0;
+		}
+	}
+}
+
+typedef ssize_t move_fn(int fd, const struct iovec *iov, int n, off_t at);
+
+/* Everything between the file and the vectors, by `move` (preadv, pwritev). 1: all; 0: the file ended; -1: errno. The kernel may move
+ * less than asked, up to any byte. */
+static int move_all(struct ls_store *s, int fd, move_fn *move, struct cursor *c, off_t at)
 {
 	struct iovec batch[BATCH];
-	size_t skip = 0;
-	off_t at = 0;
 	int used;
 
-	while ((used = fill_batch(batch, iov, n, skip)) > 0) {
-		ssize_t done = pwritev(fd, batch, used, at);
+	while ((used = next_batch(c, batch)) > 0) {
+		ssize_t done;
 
+		if (atomic_load_explicit(&s->cancelled, memory_order_relaxed)) {
+			errno = ECANCELED;
+			return -1;
+		}
+		done = move(fd, batch, used, at);
 		if (done < 0 && errno == EINTR)
 			continue;
-		if (done == 0)
-			errno = EIO;
 		if (done <= 0)
-			return -1;
+			return (int)done;
 		at += done;
-		for (skip += (size_t)done; n > 0 && skip >= iov->iov_len; iov++, n--)
-			skip -= iov->iov_len;
+		advance(c, (size_t)done);
 	}
-	return 0;
+	return 1;
 }
 
 /* Give the temporary its name, refusing one that is taken. NFS and FUSE lack RENAME_NOREPLACE: link() refuses as well
@@ -175,9 +208,13 @@ static ls_status sync_up(const struct file_store *fs, char *dir, struct ls_err *
 	return st;
 }
 
-static ls_status fill_temp(int *fd, const struct iovec *iov, int n, const char *path, struct ls_err *err)
+static ls_status fill_temp(struct ls_store *s, int *fd, struct cursor *c, const char *path, struct ls_err *err)
 {
-	if (fchmod(*fd, 0644) < 0 || write_vectors(*fd, iov, n) < 0 || TEMP_FAILURE_RETRY(fsync(*fd)) < 0)
+	int rc = fchmod(*fd, 0644) < 0 ? -1 : move_all(s, *fd, pwritev, c, 0);
+
+	if (rc == 0)
+		errno = EIO; /* a write that takes nothing */
+	if (rc <= 0 || TEMP_FAILURE_RETRY(fsync(*fd)) < 0)
 		return io_fail(err, errno, "write", path);
 	if (close(*fd) < 0 && errno != EINTR) {
 		*fd = -1;
@@ -187,10 +224,11 @@ static ls_status fill_temp(int *fd, const struct iovec *iov, int n, const char *
 	return LS_OK;
 }
 
-static ls_status file_put(
-	struct ls_store *s, const char *key, const struct iovec *iov, int n, bool only_new, struct ls_err *err)
+static ls_status file_put(struct ls_store *s, const char *key, const struct iovec *iov, int n, bool only_new,
+	uint32_t *ret_crc32c, struct ls_err *err)
 {
 	struct file_store *fs = (struct file_store *)s;
+	struct cursor c = { iov, n, 0, 0 };
 	char *path = NULL, *dir = NULL, *tmp = NULL;
 	struct ls_str text = { 0 };
 	int fd = -1;
@@ -211,7 +249,7 @@ static ls_status file_put(
 	st = open_temp(dir, tmp, &fd, err);
 	if (st)
 		goto trim;
-	st = fill_temp(&fd, iov, n, path, err);
+	st = fill_temp(s, &fd, &c, path, err);
 	if (st)
 		goto unlink_tmp;
 	if ((only_new ? rename_new(tmp, path) : rename(tmp, path)) < 0) {
@@ -220,6 +258,8 @@ static ls_status file_put(
 		goto unlink_tmp;
 	}
 	st = sync_up(fs, dir, err);
+	if (!st)
+		*ret_crc32c = c.crc32c;
 	goto out;
 unlink_tmp:
 	unlink(tmp);
@@ -255,30 +295,30 @@ static ls_status open_object(const char *path, int *ret_fd, uint64_t *ret_bytes,
 	return LS_OK;
 }
 
-static ls_status file_get(
-	struct ls_store *s, const char *key, uint64_t offset, void *buf, size_t bytes, struct ls_err *err)
+static ls_status file_read(struct ls_store *s, const char *key, uint64_t offset, const struct iovec *iov, int n,
+	uint32_t *ret_crc32c, struct ls_err *err)
 {
+	struct cursor c = { iov, n, 0, 0 };
+	uint64_t size = 0, bytes = 0;
 	char *path;
-	uint64_t size;
-	int fd;
+	int fd = -1, rc = 0, i;
 	ls_status st = key_path(s, key, &path, err);
 
 	if (st)
 		return st;
+	for (i = 0; i < n; i++)
+		bytes += iov[i].iov_len;
 	st = open_object(path, &fd, &size, err);
-	if (!st) {
-		ssize_t n = 0;
-
-		if (offset <= size && bytes <= size - offset)
-			n = ls_pread_all(fd, buf, bytes, (off_t)offset);
-		if (n < 0)
-			st = io_fail(err, errno, "read", path);
-		else if ((size_t)n < bytes)
-			st = ls_fail(err, LS_DATA_BAD, 0,
-				"%s is cut short: it has %llu bytes, wanted are %zu from byte %llu", path,
-				(unsigned long long)size, bytes, (unsigned long long)offset);
-		ls_fd_close(&fd);
-	}
+	if (!st && offset <= size && bytes <= size - offset)
+		rc = move_all(s, fd, preadv, &c, (off_t)offset);
+	if (!st && rc < 0)
+		st = io_fail(err, errno, "read", path);
+	else if (!st && !rc)
+		st = ls_fail(err, LS_DATA_BAD, 0, "%s is cut short: it has %llu bytes, wanted are %llu from byte %llu", path,
+			(unsigned long long)size, (unsigned long long)bytes, (unsigned long long)offset);
+	else if (!st)
+		*ret_crc32c = c.crc32c;
+	ls_fd_close(&fd);
 	free(path);
 	return st;
 }
@@ -298,7 +338,7 @@ static ls_status file_size(struct ls_store *s, const char *key, uint64_t *ret_by
 	return st;
 }
 
-static ls_status file_remove(struct ls_store *s, const char *key, struct ls_err *err)
+static ls_status remove_one(struct ls_store *s, const char *key, struct ls_err *err)
 {
 	char *path;
 	ls_status st = key_path(s, key, &path, err);
@@ -315,6 +355,16 @@ static ls_status file_remove(struct ls_store *s, const char *key, struct ls_err 
 	return st;
 }
 
+static ls_status file_remove(struct ls_store *s, const char *const *keys, size_t n, struct ls_err *err)
+{
+	ls_status st = LS_OK;
+	size_t i;
+
+	for (i = 0; !st && i < n; i++)
+		st = remove_one(s, keys[i], err);
+	return st;
+}
+
 static void file_close(struct ls_store *s)
 {
 	struct file_store *fs = (struct file_store *)s;
@@ -325,7 +375,7 @@ static void file_close(struct ls_store *s)
 
 static const struct ls_store_ops file_ops = {
 	.put = file_put,
-	.get = file_get,
+	.read = file_read,
 	.size = file_size,
 	.remove = file_remove,
 	.list = ls_store_file_list,

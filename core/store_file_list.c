@@ -18,6 +18,7 @@ struct listing {
 	DIR *dir; /* NULL: it does not exist */
 	struct dirent *entry;
 	bool is_dir;
+	struct stat sb; /* of a file */
 };
 
 static bool is_leftover(const char *name)
@@ -51,8 +52,6 @@ static ls_status listing_open(struct listing *l, struct ls_store *s, const char 
 /* l->entry is NULL at the end. Anything but files and directories is passed over. */
 static ls_status listing_next(struct listing *l, struct ls_err *err)
 {
-	struct stat sb;
-
 	while (l->dir) {
 		errno = 0;
 		l->entry = readdir(l->dir);
@@ -61,17 +60,17 @@ static ls_status listing_next(struct listing *l, struct ls_err *err)
 		if (!strcmp(l->entry->d_name, ".") || !strcmp(l->entry->d_name, ".."))
 			continue;
 		l->is_dir = l->entry->d_type == DT_DIR;
-		if (l->is_dir || l->entry->d_type == DT_REG)
+		if (l->is_dir)
 			return LS_OK;
-		if (l->entry->d_type != DT_UNKNOWN && l->entry->d_type != DT_LNK)
+		if (l->entry->d_type != DT_REG && l->entry->d_type != DT_UNKNOWN && l->entry->d_type != DT_LNK)
 			continue;
-		if (fstatat(dirfd(l->dir), l->entry->d_name, &sb, 0) < 0) {
+		if (fstatat(dirfd(l->dir), l->entry->d_name, &l->sb, 0) < 0) {
 			if (errno == ENOENT)
 				continue;
 			return listing_fail(l, errno, err);
 		}
-		l->is_dir = S_ISDIR(sb.st_mode) && l->entry->d_type == DT_UNKNOWN;
-		if (l->is_dir || S_ISREG(sb.st_mode))
+		l->is_dir = S_ISDIR(l->sb.st_mode) && l->entry->d_type == DT_UNKNOWN;
+		if (l->is_dir || S_ISREG(l->sb.st_mode))
 			return LS_OK;
 	}
 	return LS_OK;
@@ -93,7 +92,7 @@ static bool starts_alike(const char *a, const char *b)
 
 /* Only where the prefix leads; keys have at most 1024 bytes, which bounds the depth. */
 static ls_status list_below(
-	struct ls_store *s, const char *relative, const char *prefix, struct ls_strv *ret, struct ls_err *err)
+	struct ls_store *s, const char *relative, const char *prefix, struct ls_objects *ret, struct ls_err *err)
 {
 	struct ls_str key = { 0 };
 	struct listing l;
@@ -112,20 +111,21 @@ static ls_status list_below(
 		else if (l.is_dir && key.len <= LS_STORE_KEY_MAX && starts_alike(key.s, prefix))
 			st = list_below(s, key.s, prefix, ret, err);
 		else if (!l.is_dir && !strncmp(key.s, prefix, strlen(prefix)))
-			ls_strv_add(ret, key.s);
+			st = ls_objects_add(ret, key.s, (uint64_t)l.sb.st_size, err);
 	}
 	listing_close(&l);
 	ls_str_release(&key);
 	return st;
 }
 
-ls_status ls_store_file_list(struct ls_store *s, const char *prefix, struct ls_strv *ret, struct ls_err *err)
+ls_status ls_store_file_list(struct ls_store *s, const char *prefix, struct ls_objects *ret, struct ls_err *err)
 {
 	return list_below(s, "", prefix, ret, err);
 }
 
 /* The rmdir says by itself whether the directory is empty: no look before, so no race with a put. */
-static ls_status sweep_dir(struct ls_store *s, int parent, const char *name, struct ls_err *err)
+static ls_status sweep_dir(
+	struct ls_store *s, int parent, const char *name, bool dry, size_t *n, struct ls_err *err)
 {
 	struct ls_str relative = { 0 };
 	struct listing l = { 0 };
@@ -140,20 +140,26 @@ static ls_status sweep_dir(struct ls_store *s, int parent, const char *name, str
 		st = listing_next(&l, err);
 		if (st || !l.entry)
 			break;
-		if (is_leftover(l.entry->d_name) && unlinkat(dirfd(l.dir), l.entry->d_name, 0) < 0 && errno != ENOENT)
+		if (!is_leftover(l.entry->d_name))
+			continue;
+		++*n;
+		if (!dry && unlinkat(dirfd(l.dir), l.entry->d_name, 0) < 0 && errno != ENOENT)
 			st = ls_fail(
 				err, LS_AGAIN, errno, "cannot delete %s/%s%s", s->uri, relative.s, l.entry->d_name);
 	}
 	listing_close(&l);
-	if (!st && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY && errno != EEXIST && errno != ENOENT)
+	if (!st && !dry && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY && errno != EEXIST &&
+		errno != ENOENT)
 		st = ls_fail(err, LS_AGAIN, errno, "cannot remove the empty directory %s/%s", s->uri, relative.s);
 	ls_str_release(&relative);
 	return st;
 }
 
-ls_status ls_store_file_sweep(struct ls_store *s, const char *first, const char *last, struct ls_err *err)
+ls_status ls_store_file_sweep(
+	struct ls_store *s, const char *first, const char *last, bool dry, size_t *ret_n, struct ls_err *err)
 {
 	struct listing l;
+	size_t n = 0;
 	ls_status st = listing_open(&l, s, "", err);
 
 	while (!st) {
@@ -161,8 +167,10 @@ ls_status ls_store_file_sweep(struct ls_store *s, const char *first, const char 
 		if (st || !l.entry)
 			break;
 		if (l.is_dir && strcmp(l.entry->d_name, first) >= 0 && strcmp(l.entry->d_name, last) <= 0)
-			st = sweep_dir(s, dirfd(l.dir), l.entry->d_name, err);
+			st = sweep_dir(s, dirfd(l.dir), l.entry->d_name, dry, &n, err);
 	}
 	listing_close(&l);
+	if (!st)
+		*ret_n = n;
 	return st;
 }

@@ -74,7 +74,7 @@ static ls_status look(struct ls_store *s, long long step, bool deep, struct foun
 /* Every step that has any object, newest first: also those that no manifest publishes. */
 static ls_status all_steps(struct ls_store *s, long long **ret, size_t *ret_n, struct ls_err *err)
 {
-	struct ls_strv keys = { 0 };
+	struct ls_objects keys = { 0 };
 	long long *steps = NULL;
 	size_t n = 0, i;
 	ls_status st = ls_store_list(s, "step-", &keys, err);
@@ -85,12 +85,12 @@ static ls_status all_steps(struct ls_store *s, long long **ret, size_t *ret_n, s
 			st = ls_fail_oom(err);
 	}
 	for (i = keys.n; !st && i > 0; i--) {
-		long long step = ls_ckpt_key_step(keys.v[i - 1]);
+		long long step = ls_ckpt_key_step(keys.v[i - 1].key);
 
 		if (step >= 0 && (!n || steps[n - 1] != step))
 			steps[n++] = step;
 	}
-	ls_strv_release(&keys);
+	ls_objects_release(&keys);
 	if (st)
 		return st;
 	*ret = steps;

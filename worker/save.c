@@ -90,7 +90,7 @@ static ls_status write_shard(struct lockstep *ls, long long step, struct ls_vote
 		vote->crc32c = ls_crc32c(vote->crc32c, iov[i].iov_base, iov[i].iov_len);
 		vote->bytes += iov[i].iov_len;
 	}
-	st = ls_store_put(ls->store, key, iov, (int)n + 1, false, err);
+	st = ls_store_put(ls->store, key, iov, (int)n + 1, false, NULL, err);
 out:
 	ls_str_release(&header);
 	ls_strv_release(&metadata);
@@ -199,9 +199,10 @@ static void take_back(struct lockstep *ls, long long step)
 {
 	struct ls_err ignored;
 	char key[64];
+	const char *one = key;
 
 	ls_ckpt_shard_key(step, ls->rank, key);
-	ls_store_delete(ls->store, key, &ignored);
+	ls_store_delete(ls->store, &one, 1, &ignored);
 }
 
 static ls_status write_all(struct lockstep *ls, long long step, struct ls_err *err)

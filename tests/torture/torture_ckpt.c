@@ -41,7 +41,7 @@ static ls_status put_shard(struct ls_store *s, long long step, int rank, struct 
 	if (!st) {
 		iov[0] = (struct iovec){ head.s, head.len };
 		ls_ckpt_shard_key(step, rank, key);
-		st = ls_store_put(s, key, iov, 3, false, err);
+		st = ls_store_put(s, key, iov, 3, false, NULL, err);
 	}
 	if (!st) {
 		ret->bytes = head.len + sizeof(w) + 3;

@@ -152,24 +152,26 @@ static ls_status shard_header(struct ls_err *err)
 static ls_status store_calls(struct ls_err *err)
 {
 	struct ls_store *s = NULL;
-	struct ls_strv list = { 0 };
+	struct ls_objects list = { 0 };
+	const char *key = "d/x";
+	size_t swept;
 	struct iovec iov[2] = { { (char *)"he", 2 }, { (char *)"llo", 3 } };
 	char got[5];
 	ls_status st = ls_store_open(uri, &s, err);
 
 	if (!st)
-		st = ls_store_put(s, "d/x", iov, 2, false, err);
+		st = ls_store_put(s, "d/x", iov, 2, false, NULL, err);
 	if (!st)
 		st = ls_store_get(s, "d/x", 0, got, 5, err);
 	fault_check(st || !memcmp(got, "hello", 5), "an object is what was put", "");
 	if (!st)
 		st = ls_store_list(s, "d/", &list, err);
-	fault_check(st || (list.n == 1 && !strcmp(list.v[0], "d/x")), "it is listed", "");
+	fault_check(st || (list.n == 1 && !strcmp(list.v[0].key, "d/x")), "it is listed", "");
 	if (!st)
-		st = ls_store_sweep(s, "d", "d", err);
+		st = ls_store_sweep(s, "d", "d", false, &swept, err);
 	if (!st)
-		st = ls_store_delete(s, "d/x", err);
-	ls_strv_release(&list);
+		st = ls_store_delete(s, &key, 1, err);
+	ls_objects_release(&list);
 	ls_store_close(s);
 	return st;
 }

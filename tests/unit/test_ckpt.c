@@ -32,7 +32,7 @@ static ls_status put_shard(long long step, int rank, struct ls_shard *ret, struc
 	ls_ckpt_shard_key(step, rank, key);
 	iov.iov_len = (size_t)snprintf(text, sizeof(text), "the state of rank %d at step %lld", rank, step);
 	*ret = (struct ls_shard){ strdup(key), iov.iov_len, ls_crc32c(0, text, iov.iov_len) };
-	return ls_store_put(store, key, &iov, 1, false, err);
+	return ls_store_put(store, key, &iov, 1, false, NULL, err);
 }
 
 static void fill(struct ls_ckpt *c, long long step)

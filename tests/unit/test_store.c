@@ -85,7 +85,12 @@ static ls_status put(const char *key, const char *text, bool only_new, struct ls
 {
 	struct iovec iov = { (void *)text, strlen(text) };
 
-	return ls_store_put(store, key, &iov, 1, only_new, err);
+	return ls_store_put(store, key, &iov, 1, only_new, NULL, err);
+}
+
+static ls_status remove_key(const char *key, struct ls_err *err)
+{
+	return ls_store_delete(store, &key, 1, err);
 }
 
 static bool holds(const char *key, const char *text)
@@ -102,15 +107,15 @@ static const char *listed(const char *prefix)
 {
 	static char text[4096];
 	struct ls_err err = LS_ERR_INIT;
-	struct ls_strv list = { 0 };
+	struct ls_objects list = { 0 };
 	size_t i;
 
 	text[0] = '\0';
 	if (ls_store_list(store, prefix, &list, &err))
 		snprintf(text, sizeof(text), "%s", err.text);
 	for (i = 0; i < list.n; i++)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i ? " " : "", list.v[i]);
-	ls_strv_release(&list);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i ? " " : "", list.v[i].key);
+	ls_objects_release(&list);
 	return text;
 }
 
@@ -125,7 +130,7 @@ static void test_keys(void)
 		check(put(keys[i].key, "text", false, &err) == keys[i].want, keys[i].says, err.text);
 		if (keys[i].want == LS_OK) {
 			check(holds(keys[i].key, "text"), keys[i].says, "its text");
-			check(ls_store_delete(store, keys[i].key, &err) == LS_OK, keys[i].says, err.text);
+			check(remove_key(keys[i].key, &err) == LS_OK, keys[i].says, err.text);
 		}
 		check(ls_store_size(store, keys[i].key, &bytes, &err) == (keys[i].want ? keys[i].want : LS_NOT_FOUND),
 			keys[i].says, err.text);
@@ -150,10 +155,10 @@ static void test_objects(void)
 	check(ls_store_get(store, "d/z", 0, got, 1, &err) == LS_NOT_FOUND, "no such object", err.text);
 	check(ls_store_get(store, "d", 0, got, 1, &err) == LS_DATA_BAD, "a directory is no object", err.text);
 	check(put("d/x/below", "", false, &err) == LS_AGAIN, "an object is no directory", err.text);
-	check(ls_store_delete(store, "d/z", &err) == LS_OK, "deleting what is not there", err.text);
+	check(remove_key("d/z", &err) == LS_OK, "deleting what is not there", err.text);
 	CU_ASSERT_STRING_EQUAL(listed(""), "d/empty d/x d/y");
-	CU_ASSERT(!ls_store_delete(store, "d/x", NULL) && !ls_store_delete(store, "d/y", NULL) &&
-		  !ls_store_delete(store, "d/empty", NULL));
+	CU_ASSERT(!remove_key("d/x", NULL) && !remove_key("d/y", NULL) &&
+		  !remove_key("d/empty", NULL));
 	CU_ASSERT(access(dir, F_OK) == 0);
 	CU_ASSERT_STRING_EQUAL(listed(""), "");
 }
@@ -173,10 +178,10 @@ static void test_vectors(void)
 		memset(text + at, 'a' + (int)(i % 26), i % 10);
 		at += i % 10;
 	}
-	check(ls_store_put(store, "v", iov, N, false, &err) == LS_OK, "3000 vectors are one object", err.text);
+	check(ls_store_put(store, "v", iov, N, false, NULL, &err) == LS_OK, "3000 vectors are one object", err.text);
 	check(ls_store_get(store, "v", 0, got, at, &err) == LS_OK && !memcmp(got, text, at), "in their order",
 		err.text);
-	CU_ASSERT(!ls_store_delete(store, "v", NULL));
+	CU_ASSERT(!remove_key("v", NULL));
 	free(iov);
 	free(text);
 	free(got);
@@ -198,6 +203,7 @@ static void test_list_and_sweep(void)
 	static const char *const names[] = { "step-2/b", "step-2/a", "step-10/a", "step-3", "other/x", "z" };
 	struct ls_err err = LS_ERR_INIT;
 	char path[256];
+	size_t n;
 	size_t i;
 
 	for (i = 0; i < COUNT(names); i++)
@@ -214,7 +220,9 @@ static void test_list_and_sweep(void)
 	CU_ASSERT_STRING_EQUAL(listed("step-2/"), "step-2/a step-2/b");
 	CU_ASSERT_STRING_EQUAL(listed("step-2/b"), "step-2/b");
 	CU_ASSERT_STRING_EQUAL(listed("nothing/"), "");
-	check(ls_store_sweep(store, "step-", "step-10", &err) == LS_OK, "a sweep up to step-10", err.text);
+	check(ls_store_sweep(store, "step-", "step-10", true, &n, &err) == LS_OK && n == 2, "a dry sweep", err.text);
+	CU_ASSERT(access(path, F_OK) == 0);
+	check(ls_store_sweep(store, "step-", "step-10", false, &n, &err) == LS_OK && n == 2, "a sweep up to step-10", err.text);
 	CU_ASSERT(access(path, F_OK) < 0); /* empty after the sweep */
 	snprintf(path, sizeof(path), "%s/a/b/step-10/.tmp-bbbbbb", dir);
 	CU_ASSERT(access(path, F_OK) < 0);
@@ -235,7 +243,7 @@ static void put_with_limit(void)
 	signal(SIGXFSZ, SIG_IGN);
 	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
 		_exit(2);
-	_exit(ls_store_put(store, "limit/x", iov, 2, false, &err) == LS_AGAIN && err.sys == EFBIG &&
+	_exit(ls_store_put(store, "limit/x", iov, 2, false, NULL, &err) == LS_AGAIN && err.sys == EFBIG &&
 				strstr(err.text, "limit/x")
 			? 0
 			: 1);

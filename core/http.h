@@ -1,0 +1,70 @@
+/* http.h -- HTTP exchanges on libcurl, which is loaded when the first pool is opened: programs that use no object store do not
+ * pay for its thirty libraries.
+ *
+ * A pool keeps connections and moves many exchanges at once, each on one of its transfer threads.
+ *
+ *   Ownership  ls_http_open() gives a pool that the caller closes; an exchange's buffers are the caller's, its reply's are freed by
+ *              ls_http_release().
+ *   Threads    one caller per pool at a time; ls_http_cancel() from anywhere, also from a signal handler's thread.
+ *   Errors     ls_http_run() fails only for its own reasons (no libcurl: LS_USAGE with the package's name); what became of each exchange
+ *              is in it: `status` 0 means that no whole answer came, and `why` says what did. */
+#ifndef LS_HTTP_H
+#define LS_HTTP_H
+
+#include "core/status.h"
+#include "core/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct ls_http;
+
+struct ls_http_options {
+	int threads;           /* transfer threads; 0: the caller's own does it all */
+	const char *ca_bundle; /* NULL or "": the system's */
+	int connect_ms;        /* 0: 5000 */
+	int stall_ms;          /* no byte for so long ends a try; 0: 20000 */
+};
+
+struct ls_http_exchange {
+	/* the request; set by the caller, or by prepare() before each try */
+	const char *method;
+	struct ls_str url;
+	struct ls_strv headers;      /* "Name: value" */
+	const struct iovec *body;    /* sent: bytes [body_at, body_at + body_bytes) of the concatenation of body[0..body_n) */
+	int body_n;
+	uint64_t body_at, body_bytes;
+	/* where a 2xx body goes: bytes [into_at, into_at + into_bytes) of the concatenation of into[0..into_n), exactly; a body of any other
+	 * length is no whole answer. into_n 0: collected in `text`, at most text_max bytes. Other statuses' bodies: always in `text`. */
+	const struct iovec *into;
+	int into_n;
+	uint64_t into_at, into_bytes;
+	size_t text_max;             /* 0: 1 MiB */
+	int total_ms;                /* for one try; 0: no limit but stall_ms */
+
+	/* the answer of the last try */
+	int status;
+	struct ls_strv reply_headers; /* "name=value", name in lower case */
+	struct ls_str text;
+	uint32_t crc32c;             /* of what went into `into` */
+	char why[256];               /* status 0: "connection refused by 127.0.0.1:9000" */
+	int tries;
+
+	/* hooks; all NULL: one try as it stands. They run on a transfer thread, one at a time per exchange. */
+	ls_status (*prepare)(struct ls_http_exchange *x, struct ls_err *err); /* before each try: sign it */
+	int (*judge)(struct ls_http_exchange *x); /* after each try: -1 it is over; else try again in so many ms */
+	void *arg;
+	ls_status prepare_status;    /* what prepare() failed with; the exchange is over then */
+	struct ls_err prepare_err;
+};
+
+ls_status ls_http_open(const struct ls_http_options *opt, struct ls_http **ret, struct ls_err *err);
+void ls_http_close(struct ls_http *h); /* NULL is fine */
+/* Runs all, at most `at_once` at a time, in order of start; returns when all are over. */
+ls_status ls_http_run(struct ls_http *h, struct ls_http_exchange **x, int n, int at_once, struct ls_err *err);
+void ls_http_cancel(struct ls_http *h);  /* what runs ends soon with status 0, "cancelled"; so does what is started, until … */
+void ls_http_uncancel(struct ls_http *h);
+void ls_http_release(struct ls_http_exchange *x); /* frees what the request and the reply own; not buffers */
+
+#endif
