@@ -29,7 +29,7 @@ say      = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@')
 # Asked lazily: `make quickstart` may install them first.
 MPI_CFLAGS = $(shell $(MPICC) --showme:compile 2>/dev/null)
 MPI_LIBS   = $(shell $(MPICC) --showme:link 2>/dev/null)
-CORE_LIBS  = -lhwloc -lyaml -lcjson -lm
+CORE_LIBS  = -lhwloc -lyaml -lcjson -lexpat -lm
 
 objects  = $(patsubst %.c,$(O)/%.o,$(wildcard $(1)))
 CORE    := $(call objects,core/*.c)
@@ -38,11 +38,12 @@ WORK    := $(call objects,worker/*.c collectives/*.c)
 UNIT    := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 TORTURE := $(patsubst tests/torture/%.c,$(B)/tests/%,$(wildcard tests/torture/torture_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+KILL    := $(B)/tests/killat.so $(B)/tests/killsave
 BENCH   := $(patsubst bench/%_mpi.c,$(B)/bench/%,$(wildcard bench/*_mpi.c))
 EXAMPLES := $(B)/examples/digits $(B)/examples/hello
 
 .PHONY: all
-all: $(B)/lockstep $(B)/liblockstep.so $(B)/liblockstep.a $(EXAMPLES)
+all: $(B)/lockstep $(B)/liblockstep.so $(B)/liblockstep.a $(EXAMPLES) $(B)/bench/ckpt
 
 .PHONY: help
 help:
@@ -51,6 +52,7 @@ help:
 	@echo "make test         unit tests and real runs on this machine (a few minutes)"
 	@echo "make e2e          several hosts with real ssh, both Open MPIs, PyTorch, many kills (longer)"
 	@echo "make torture      fail each allocation and each system call once"
+	@echo "make model        check the protocol of checkpoints in every interleaving (minutes)"
 	@echo "make fuzz         FUZZ_SECONDS for each parser (needs clang)"
 	@echo "make bench        start-up and step overhead against the peers, in one run"
 	@echo "make install      into PREFIX ($(PREFIX)), below DESTDIR"
@@ -131,6 +133,23 @@ $(B)/tests/test_%: $(O)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCH)) $(W
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -lcunit $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
 
+$(B)/tests/rows: $(O)/tests/run/rows.o $(B)/liblockstep.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
+
+# What test_copy takes for NVIDIA's driver.
+$(B)/tests/libcuda.so.1: tests/fake/libcuda.c
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(WARN) -Wno-missing-prototypes -fPIC -shared -Wl$(,)-soname$(,)libcuda.so.1 $< -o $@
+$(B)/tests/test_copy: | $(B)/tests/libcuda.so.1
+
+$(B)/tests/store_tool: $(O)/tests/e2e/store_tool.o $(B)/core.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ $(CORE_LIBS) $(LDFLAGS)
+
 # tests/torture/fault.c wraps these; a name that is missing here is simply not tortured. libyaml is linked statically so that its
 # allocations fail, too.
 WRAPPED := malloc calloc realloc strdup strndup open64 close read pread64 write pwrite64 pwritev64 mkostemp64 fsync fchmod \
@@ -141,11 +160,22 @@ $(B)/tests/torture_%: $(O)/tests/torture/torture_%.o $(O)/tests/torture/fault.o 
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ $(addprefix -Wl$(,)--wrap=,$(WRAPPED)) $(subst -lyaml,-l:libyaml.a,$(CORE_LIBS)) $(LDFLAGS)
 
+# Preloaded into a program that may be sanitized: itself it is not.
+$(B)/tests/killat.so: tests/kill/killat.c tests/kill/killat.h
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(BASE) -fPIC -shared $< -o $@ -ldl
+
+$(B)/tests/killsave: $(O)/tests/kill/killsave.o $(B)/liblockstep.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
+
 .PHONY: test
 test: deps-test
 	@tests/setup-python.sh
 	@tests/setup-ompi5.sh
-	@$(MAKE) --no-print-directory all $(UNIT)
+	@$(MAKE) --no-print-directory all $(UNIT) $(B)/tests/rows
 	@$(RUN) $(UNIT) tests/run/*.sh
 
 .PHONY: e2e
@@ -153,7 +183,8 @@ e2e: deps-test
 	@deploy/install-deps.sh python
 	@tests/setup-python.sh
 	@tests/setup-ompi5.sh
-	@$(MAKE) --no-print-directory all
+	@tests/setup-s3.sh
+	@$(MAKE) --no-print-directory all $(KILL) $(B)/tests/store_tool
 	@$(RUN) tests/e2e/*.sh
 
 # On /dev/shm where there is one: thousands of fsyncs.
@@ -161,6 +192,12 @@ e2e: deps-test
 torture: deps-test
 	@$(MAKE) --no-print-directory $(TORTURE)
 	@TMPDIR=$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp) $(RUN) $(TORTURE)
+
+# Every interleaving of the checkpoints' protocol.
+.PHONY: model
+model:
+	@deploy/install-deps.sh build model
+	@tests/model/run.sh $(B)/model
 
 FUZZ_SECONDS ?= 120
 
@@ -187,6 +224,12 @@ $(B)/bench/%: $(O)/bench/%_mpi.o $(B)/liblockstep.a
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
 
+# Without MPI.
+$(B)/bench/s3_copy: $(O)/bench/s3_copy.o $(B)/core.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(CORE_LIBS) $(LDFLAGS)
+
 .PHONY: bench
 bench: deps
 	@$(MAKE) --no-print-directory all $(BENCH)
@@ -196,8 +239,9 @@ bench: deps
 
 .PHONY: install
 install: all
-	install -d $(DESTDIR)$(PREFIX)/{bin,lib,include/lockstep,share/man/man1,share/bash-completion/completions,share/zsh/site-functions}
+	install -d $(DESTDIR)$(PREFIX)/{bin,lib,libexec/lockstep,include/lockstep,share/man/man1,share/bash-completion/completions,share/zsh/site-functions}
 	install -m 755 $(B)/lockstep $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(B)/bench/ckpt $(DESTDIR)$(PREFIX)/libexec/lockstep/bench-ckpt
 	install -m 755 $(B)/liblockstep.so $(DESTDIR)$(PREFIX)/lib/liblockstep.so.$(VERSION)
 	ln -sf liblockstep.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/liblockstep.so.0
 	ln -sf liblockstep.so.0 $(DESTDIR)$(PREFIX)/lib/liblockstep.so

@@ -1,82 +1,173 @@
-/* ckpt.c -- see ckpt.h. */
-#include "core/ckpt.h"
+/* ckpt.c -- see ckpt.h: names, publishing, finding, and what a checkpoint's bytes are. */
+#include "core/ckpt_impl.h"
 #include "core/ckpt_manifest.h"
 #include "core/crc32c.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK (4u << 20) /* bytes read at once while verifying */
-#define STEPS "step-"
+#define BLOCK (32u << 20)      /* bytes read at once while verifying: a few parts of an object store's parallel read */
+#define LIST_TRIES 10
+#define HEAD_GUESS (64u << 10) /* most headers fit: one request instead of two */
 
-void ls_ckpt_dir(long long step, char ret[32])
+void ls_ckpt_dir(struct ls_ckpt_id id, char ret[LS_CKPT_DIR_MAX])
 {
-	snprintf(ret, 32, STEPS "%012lld", step);
+	int n = snprintf(ret, LS_CKPT_DIR_MAX, LS_CKPT_STEPS "%012lld", id.step);
+
+	if (id.generation)
+		snprintf(ret + n, (size_t)(LS_CKPT_DIR_MAX - n), "-g%08u", id.generation);
 }
 
-void ls_ckpt_shard_key(long long step, int rank, char ret[64])
+void ls_ckpt_shard_key(struct ls_ckpt_id id, int rank, char ret[LS_CKPT_KEY_MAX])
 {
-	snprintf(ret, 64, STEPS "%012lld/rank-%05d.safetensors", step, rank);
+	char dir[LS_CKPT_DIR_MAX];
+
+	ls_ckpt_dir(id, dir);
+	snprintf(ret, LS_CKPT_KEY_MAX, "%s/rank-%05d.safetensors", dir, rank);
 }
 
-static void manifest_key(long long step, char ret[64])
+void ls_ckpt_manifest_key(struct ls_ckpt_id id, char ret[LS_CKPT_KEY_MAX])
 {
-	snprintf(ret, 64, STEPS "%012lld/manifest.json", step);
+	char dir[LS_CKPT_DIR_MAX];
+
+	ls_ckpt_dir(id, dir);
+	snprintf(ret, LS_CKPT_KEY_MAX, "%s/manifest.json", dir);
 }
 
-long long ls_ckpt_key_step(const char *key)
+void ls_ckpt_part_name(const char *name, int64_t first, int64_t last, struct ls_str *ret)
 {
-	const char *digits = key + strlen(STEPS);
-	size_t n;
+	ls_str_addf(ret, "%s[%" PRId64 ":%" PRId64 "]", name, first, last);
+}
 
-	if (strncmp(key, STEPS, strlen(STEPS)))
-		return -1;
-	n = strspn(digits, "0123456789");
-	return n == 12 && digits[n] == '/' ? strtoll(digits, NULL, 10) : -1;
+/* Only as ls_ckpt_part_name() writes them: each part has one name. */
+bool ls_ckpt_part_parse(const char *name, size_t *ret_len, int64_t *ret_first, int64_t *ret_last)
+{
+	const char *open = strrchr(name, '[');
+	char again[64], *end;
+	long long first, last;
+
+	if (!open || open == name)
+		return false;
+	errno = 0;
+	first = strtoll(open + 1, &end, 10);
+	last = *end == ':' ? strtoll(end + 1, NULL, 10) : -1;
+	if (errno || first < 0 || last < first)
+		return false;
+	snprintf(again, sizeof(again), "[%lld:%lld]", first, last);
+	if (strcmp(open, again))
+		return false;
+	*ret_len = (size_t)(open - name);
+	*ret_first = first;
+	*ret_last = last;
+	return true;
+}
+
+/* Only names as ls_ckpt_dir() makes them: no two belong to one checkpoint. */
+bool ls_ckpt_key_id(const char *key, struct ls_ckpt_id *ret)
+{
+	size_t head = strlen(LS_CKPT_STEPS), len = strcspn(key, "/");
+	struct ls_ckpt_id id = { 0 };
+	char again[LS_CKPT_DIR_MAX];
+	char *end;
+
+	if (!key[len] || strncmp(key, LS_CKPT_STEPS, head) || strspn(key + head, "0123456789") != 12)
+		return false;
+	id.step = strtoll(key + head, &end, 10);
+	if (!strncmp(end, "-g", 2) && strspn(end + 2, "0123456789") == 8)
+		id.generation = (unsigned)strtoul(end + 2, NULL, 10);
+	ls_ckpt_dir(id, again);
+	if (strlen(again) != len || strncmp(key, again, len))
+		return false;
+	*ret = id;
+	return true;
+}
+
+int ls_ckpt_compare(struct ls_ckpt_id a, struct ls_ckpt_id b)
+{
+	if (a.generation != b.generation)
+		return a.generation < b.generation ? -1 : 1;
+	return a.step < b.step ? -1 : a.step > b.step;
 }
 
 /* What is written must read back: the reader is also the judge of what a caller wants to write. */
-static ls_status manifest_text(const struct ls_ckpt *c, struct ls_str *ret, struct ls_err *err)
+static ls_status manifest_text(struct ls_store *s, const struct ls_ckpt *c, const char *key, struct ls_str *ret, struct ls_err *err)
 {
 	struct ls_ckpt back = { 0 };
 	ls_status st = ls_ckpt_manifest_write(c, ret, err);
 
-	if (st)
-		return st;
-	if (ret->len > LS_CKPT_MANIFEST_MAX)
-		return ls_fail(err, LS_USAGE, 0, "a manifest of %zu bytes is too large: use fewer shards", ret->len);
-	st = ls_ckpt_manifest_parse(ls_str_text(ret), ret->len, c->step, &back, err);
+	if (!st && ret->len > LS_CKPT_MANIFEST_MAX)
+		st = ls_fail(err, LS_USAGE, 0, "a manifest of %zu bytes is too large: use fewer shards", ret->len);
+	if (!st)
+		st = ls_ckpt_manifest_parse(ls_str_text(ret), ret->len, c->id, &back, err);
 	ls_ckpt_release(&back);
-	return st == LS_DATA_BAD ? ls_fail(err, LS_USAGE, 0, "%s", err ? err->text : "") : st;
+	if (st != LS_DATA_BAD && st != LS_USAGE)
+		return st;
+	return ls_fail(err, LS_USAGE, 0, "cannot write %s/%s: %s", ls_store_uri(s), key, err ? err->text : "");
 }
 
+ls_status ls_ckpt_object_is(struct ls_store *s, const char *key, const struct ls_str *text, bool *ret, struct ls_err *err)
+{
+	uint64_t bytes;
+	char *there;
+	ls_status st = ls_store_size(s, key, &bytes, err);
+
+	if (st || bytes != text->len) {
+		*ret = false;
+		return st;
+	}
+	there = malloc(bytes + 1);
+	if (!there)
+		return ls_fail_oom(err);
+	st = ls_store_get(s, key, 0, there, bytes, err);
+	if (!st)
+		*ret = !memcmp(there, text->s, bytes);
+	free(there);
+	return st;
+}
+
+static ls_status put_manifest(struct ls_store *s, const char *key, const struct ls_str *text, struct ls_err *err)
+{
+	struct iovec iov = { text->s, text->len };
+	ls_status st = ls_store_put(s, key, &iov, 1, true, NULL, err), look;
+	bool same = false;
+
+	if (st != LS_EXISTS)
+		return st;
+	look = ls_ckpt_object_is(s, key, text, &same, err);
+	if (look || same)
+		return look;
+	return ls_fail(err, LS_EXISTS, 0, "%s/%s is there already, with other content", ls_store_uri(s), key);
+}
+
+/* The first fence only saves work; the second is the promise (ckpt_claim.c). */
 ls_status ls_ckpt_publish(struct ls_store *s, const struct ls_ckpt *c, struct ls_err *err)
 {
 	struct ls_str text = { 0 };
-	struct iovec iov;
-	char key[64];
-	ls_status st = manifest_text(c, &text, err);
+	char key[LS_CKPT_KEY_MAX];
+	ls_status st;
 
-	manifest_key(c->step, key);
-	if (st == LS_USAGE)
-		st = ls_err_at(err, st, "cannot write %s/%s: ", ls_store_uri(s), key);
-	if (!st) {
-		iov = (struct iovec){ text.s, text.len };
-		st = ls_store_put(s, key, &iov, 1, true, NULL, err);
-	}
+	ls_ckpt_manifest_key(c->id, key);
+	st = manifest_text(s, c, key, &text, err);
+	if (!st)
+		st = ls_ckpt_fence(s, c->id.generation, err);
+	if (!st)
+		st = put_manifest(s, key, &text, err);
+	if (!st)
+		st = ls_ckpt_fence(s, c->id.generation, err);
 	ls_str_release(&text);
 	return st;
 }
 
-ls_status ls_ckpt_read(struct ls_store *s, long long step, struct ls_ckpt *ret, struct ls_err *err)
+ls_status ls_ckpt_read(struct ls_store *s, struct ls_ckpt_id id, struct ls_ckpt *ret, struct ls_err *err)
 {
-	char key[64], *text = NULL;
+	char key[LS_CKPT_KEY_MAX], *text = NULL;
 	uint64_t bytes;
 	ls_status st;
 
-	manifest_key(step, key);
+	ls_ckpt_manifest_key(id, key);
 	st = ls_store_size(s, key, &bytes, err);
 	if (st)
 		return st;
@@ -88,7 +179,7 @@ ls_status ls_ckpt_read(struct ls_store *s, long long step, struct ls_ckpt *ret, 
 		return ls_fail_oom(err);
 	st = ls_store_get(s, key, 0, text, bytes, err);
 	if (!st) {
-		st = ls_ckpt_manifest_parse(text, bytes, step, ret, err);
+		st = ls_ckpt_manifest_parse(text, bytes, id, ret, err);
 		if (st == LS_DATA_BAD)
 			ls_err_at(err, st, "%s/%s: ", ls_store_uri(s), key);
 	}
@@ -102,7 +193,10 @@ void ls_ckpt_release(struct ls_ckpt *c)
 
 	for (i = 0; i < c->n_shards; i++)
 		free(c->shards[i].key);
+	for (i = 0; i < c->n_sharded; i++)
+		free(c->sharded[i].name);
 	free(c->shards);
+	free(c->sharded);
 	free(c->job);
 	ls_strv_release(&c->versions);
 	*c = (struct ls_ckpt){ 0 };
@@ -110,66 +204,139 @@ void ls_ckpt_release(struct ls_ckpt *c)
 
 static int newest_first(const void *a, const void *b)
 {
-	long long x = *(const long long *)a, y = *(const long long *)b;
-
-	return x < y ? 1 : x > y ? -1 : 0;
+	return ls_ckpt_compare(*(const struct ls_ckpt_id *)b, *(const struct ls_ckpt_id *)a);
 }
 
-ls_status ls_ckpt_list(struct ls_store *s, long long **ret, size_t *ret_n, struct ls_err *err)
+ls_status ls_ckpt_published(const struct ls_objects *all, struct ls_ckpt_id **ret, size_t *ret_n, struct ls_err *err)
 {
-	struct ls_objects keys = { 0 };
-	long long *steps = NULL;
+	struct ls_ckpt_id *ids = calloc(all->n + 1, sizeof(*ids));
 	size_t n = 0, i;
-	ls_status st = ls_store_list(s, STEPS, &keys, err);
 
-	if (!st) {
-		steps = calloc(keys.n + 1, sizeof(*steps));
-		if (!steps)
-			st = ls_fail_oom(err);
-	}
-	for (i = 0; !st && i < keys.n; i++) {
-		char key[64];
+	if (!ids)
+		return ls_fail_oom(err);
+	for (i = 0; i < all->n; i++) {
+		char key[LS_CKPT_KEY_MAX];
 
-		steps[n] = ls_ckpt_key_step(keys.v[i].key);
-		manifest_key(steps[n], key);
-		if (steps[n] >= 0 && !strcmp(keys.v[i].key, key))
-			n++;
+		if (!ls_ckpt_key_id(all->v[i].key, &ids[n]))
+			continue;
+		ls_ckpt_manifest_key(ids[n], key);
+		n += !strcmp(all->v[i].key, key);
 	}
-	ls_objects_release(&keys);
-	if (st)
-		return st;
-	qsort(steps, n, sizeof(*steps), newest_first);
-	*ret = steps;
+	qsort(ids, n, sizeof(*ids), newest_first);
+	*ret = ids;
 	*ret_n = n;
 	return LS_OK;
 }
 
-static ls_status check_size(struct ls_store *s, const struct ls_shard *shard, struct ls_err *err)
+static ls_status list_once(struct ls_store *s, struct ls_ckpt_id **ret, size_t *ret_n, struct ls_err *err)
 {
-	uint64_t bytes;
-	ls_status st = ls_store_size(s, shard->key, &bytes, err);
+	struct ls_objects all = { 0 };
+	ls_status st = ls_store_list(s, LS_CKPT_STEPS, &all, err);
 
-	if (st == LS_NOT_FOUND)
-		return ls_fail(
-			err, LS_DATA_BAD, 0, "%s/%s is missing; its manifest names it", ls_store_uri(s), shard->key);
-	if (!st && bytes != shard->bytes)
-		st = ls_fail(err, LS_DATA_BAD, 0, "%s/%s has %" PRIu64 " bytes, its manifest says %" PRIu64,
-			ls_store_uri(s), shard->key, bytes, shard->bytes);
+	if (!st)
+		st = ls_ckpt_published(&all, ret, ret_n, err);
+	ls_objects_release(&all);
+	return st;
+}
+
+static bool same_ids(const struct ls_ckpt_id *a, size_t n_a, const struct ls_ckpt_id *b, size_t n_b)
+{
+	size_t i;
+
+	for (i = 0; n_a == n_b && i < n_a; i++)
+		if (ls_ckpt_compare(a[i], b[i]))
+			return false;
+	return n_a == n_b;
+}
+
+/* Until two lists agree: one that was taken while a checkpoint was published and its elders pruned may show neither (a list is no
+ * snapshot: object stores give it in pages, file systems as readdir goes). */
+ls_status ls_ckpt_list(struct ls_store *s, struct ls_ckpt_id **ret, size_t *ret_n, struct ls_err *err)
+{
+	struct ls_ckpt_id *ids = NULL, *before = NULL;
+	size_t n = 0, n_before = 0;
+	bool same = false;
+	int i;
+	ls_status st = list_once(s, &ids, &n, err);
+
+	for (i = 0; !st && !same && i < LIST_TRIES; i++) {
+		free(before);
+		before = ids;
+		n_before = n;
+		ids = NULL;
+		st = list_once(s, &ids, &n, err);
+		same = !st && same_ids(before, n_before, ids, n);
+	}
+	free(before);
+	if (!st && !same)
+		st = ls_fail(err, LS_AGAIN, 0, "%s changed while it was listed, %d times", ls_store_uri(s), LIST_TRIES);
+	if (st) {
+		free(ids);
+		return st;
+	}
+	*ret = ids;
+	*ret_n = n;
+	return LS_OK;
+}
+
+static ls_status missing(struct ls_store *s, const struct ls_shard *shard, struct ls_err *err)
+{
+	return ls_fail(err, LS_DATA_BAD, 0, "%s/%s is missing; its manifest names it", ls_store_uri(s), shard->key);
+}
+
+static int compare_key(const void *key, const void *object)
+{
+	return strcmp(key, ((const struct ls_object *)object)->key);
+}
+
+ls_status ls_ckpt_sizes(struct ls_store *s, const struct ls_ckpt *c, const struct ls_objects *all, struct ls_err *err)
+{
+	size_t i;
+
+	for (i = 0; i < c->n_shards; i++) {
+		const struct ls_shard *shard = &c->shards[i];
+		const struct ls_object *o =
+			all->n ? bsearch(shard->key, all->v, all->n, sizeof(*all->v), compare_key) : NULL;
+
+		if (!o)
+			return missing(s, shard, err);
+		if (o->bytes != shard->bytes)
+			return ls_fail(err, LS_DATA_BAD, 0, "%s/%s has %" PRIu64 " bytes, its manifest says %" PRIu64,
+				ls_store_uri(s), shard->key, o->bytes, shard->bytes);
+	}
+	return LS_OK;
+}
+
+ls_status ls_ckpt_check(struct ls_store *s, const struct ls_ckpt *c, struct ls_err *err)
+{
+	char dir[LS_CKPT_DIR_MAX], prefix[LS_CKPT_DIR_MAX + 1];
+	struct ls_objects all = { 0 };
+	ls_status st;
+
+	ls_ckpt_dir(c->id, dir);
+	snprintf(prefix, sizeof(prefix), "%s/", dir);
+	st = ls_store_list(s, prefix, &all, err);
+	if (!st)
+		st = ls_ckpt_sizes(s, c, &all, err);
+	ls_objects_release(&all);
 	return st;
 }
 
 static ls_status verify_shard(struct ls_store *s, const struct ls_shard *shard, void *block, struct ls_err *err)
 {
-	ls_status st = check_size(s, shard, err);
-	uint64_t at, part;
-	uint32_t crc = 0;
+	uint64_t at;
+	uint32_t crc = 0, part;
+	ls_status st = LS_OK;
 
-	for (at = 0; !st && at < shard->bytes; at += part) {
-		part = shard->bytes - at < BLOCK ? shard->bytes - at : BLOCK;
-		st = ls_store_get(s, shard->key, at, block, part, err);
+	for (at = 0; !st && at < shard->bytes; at += BLOCK) {
+		struct iovec iov = { block, shard->bytes - at < BLOCK ? (size_t)(shard->bytes - at) : BLOCK };
+
+		st = ls_store_read(s, shard->key, at, &iov, 1, &part, err);
 		if (!st)
-			crc = ls_crc32c(crc, block, part);
+			crc = ls_crc32c_combine(crc, part, iov.iov_len);
 	}
+	if (st == LS_NOT_FOUND)
+		return missing(s, shard, err);
 	if (!st && crc != shard->crc32c)
 		st = ls_fail(err, LS_DATA_BAD, 0, "%s/%s has crc32c %08" PRIx32 ", its manifest says %08" PRIx32,
 			ls_store_uri(s), shard->key, crc, shard->crc32c);
@@ -179,7 +346,7 @@ static ls_status verify_shard(struct ls_store *s, const struct ls_shard *shard, 
 ls_status ls_ckpt_verify(struct ls_store *s, const struct ls_ckpt *c, size_t first, size_t stride, struct ls_err *err)
 {
 	void *block;
-	ls_status st = LS_OK;
+	ls_status st;
 	size_t i;
 
 	if (!stride)
@@ -187,122 +354,53 @@ ls_status ls_ckpt_verify(struct ls_store *s, const struct ls_ckpt *c, size_t fir
 	block = malloc(BLOCK);
 	if (!block)
 		return ls_fail_oom(err);
+	st = ls_ckpt_check(s, c, err);
 	for (i = first; !st && i < c->n_shards; i += stride)
 		st = verify_shard(s, &c->shards[i], block, err);
 	free(block);
 	return st;
 }
 
-ls_status ls_ckpt_check(struct ls_store *s, const struct ls_ckpt *c, struct ls_err *err)
+/* *buf holds the first `have` bytes of the shard; afterwards its whole header, of *ret_bytes. */
+static ls_status read_head(
+	struct ls_store *s, const struct ls_shard *shard, char **buf, size_t have, uint64_t *ret_bytes, struct ls_err *err)
 {
-	ls_status st = LS_OK;
-	size_t i;
+	char *grown;
+	ls_status st = ls_st_head_bytes(*buf, shard->bytes, ret_bytes, err);
 
-	for (i = 0; !st && i < c->n_shards; i++)
-		st = check_size(s, &c->shards[i], err);
-	return st;
+	if (st || *ret_bytes <= have)
+		return st;
+	grown = realloc(*buf, *ret_bytes);
+	if (!grown)
+		return ls_fail_oom(err);
+	*buf = grown;
+	return ls_store_get(s, shard->key, have, grown + have, *ret_bytes - have, err);
 }
 
-static bool is_shard(const char *key)
+ls_status ls_ckpt_shard_open(
+	struct ls_store *s, const struct ls_shard *shard, struct ls_st *ret, uint32_t *ret_head_crc32c, struct ls_err *err)
 {
-	static const char suffix[] = ".safetensors";
-	size_t len = strlen(key), end = sizeof(suffix) - 1;
+	size_t have = shard->bytes < HEAD_GUESS ? (size_t)shard->bytes : HEAD_GUESS;
+	char *head = malloc(HEAD_GUESS);
+	uint64_t bytes = 0;
+	uint32_t crc;
+	ls_status st = head ? ls_store_get(s, shard->key, 0, head, have, err) : ls_fail_oom(err);
 
-	return len > end && !strcmp(key + len - end, suffix);
-}
-
-ls_status ls_ckpt_delete(struct ls_store *s, long long step, struct ls_err *err)
-{
-	struct ls_objects keys = { 0 };
-	char dir[32], key[64];
-	ls_status st;
-	size_t i;
-
-	ls_ckpt_dir(step, dir);
-	snprintf(key, sizeof(key), "%s/", dir);
-	st = ls_store_list(s, key, &keys, err);
+	if (st == LS_NOT_FOUND)
+		st = missing(s, shard, err);
+	if (st) {
+		free(head);
+		return st;
+	}
+	st = read_head(s, shard, &head, have, &bytes, err);
 	if (!st) {
-		const char *one = key;
-
-		manifest_key(step, key);
-		st = ls_store_delete(s, &one, 1, err);
+		crc = ls_crc32c(0, head, bytes);
+		st = ls_st_parse(head, bytes, shard->bytes, ret, err);
 	}
-	for (i = 0; !st && i < keys.n; i++)
-		if (is_shard(keys.v[i].key))
-			st = ls_store_delete(s, (const char *const *)&keys.v[i].key, 1, err);
-	ls_objects_release(&keys);
-	return st;
-}
-
-/* Move the steps that are kept to the front. Damaged ones do not count; any other failure stops the prune, for nothing
- * may be deleted on a guess. */
-static ls_status choose_kept(
-	struct ls_store *s, long long *steps, size_t n, size_t keep, size_t *ret_kept, struct ls_err *err)
-{
-	size_t i, kept = 0;
-
-	for (i = 0; i < n && kept < keep; i++) {
-		struct ls_ckpt c = { 0 };
-		ls_status st = ls_ckpt_read(s, steps[i], &c, err);
-
-		if (!st)
-			st = ls_ckpt_check(s, &c, err);
-		ls_ckpt_release(&c);
-		if (!st)
-			steps[kept++] = steps[i];
-		else if (st != LS_DATA_BAD && st != LS_NOT_FOUND)
-			return st;
-	}
-	*ret_kept = kept;
-	return LS_OK;
-}
-
-static bool is_kept(const long long *kept, size_t n, long long step)
-{
-	size_t i;
-
-	for (i = 0; i < n && kept[i] != step; i++)
-		;
-	return i < n;
-}
-
-/* `kept` is newest first, and not empty. */
-static ls_status delete_others(struct ls_store *s, const long long *kept, size_t n, struct ls_err *err)
-{
-	struct ls_objects keys = { 0 };
-	long long step, last = -1;
-	char dir[32];
-	ls_status st = ls_store_list(s, STEPS, &keys, err);
-	size_t i;
-
-	for (i = 0; !st && i < keys.n; i++) {
-		step = ls_ckpt_key_step(keys.v[i].key);
-		if (step == last || step < 0 || step >= kept[0] || is_kept(kept, n, step))
-			continue;
-		st = ls_ckpt_delete(s, step, err);
-		last = step;
-	}
-	ls_objects_release(&keys);
-	if (st)
-		return st;
-	ls_ckpt_dir(kept[0], dir);
-	return ls_store_sweep(s, STEPS, dir, false, &i, err);
-}
-
-ls_status ls_ckpt_prune(struct ls_store *s, int keep, struct ls_err *err)
-{
-	long long *steps = NULL;
-	size_t n, kept = 0;
-	ls_status st;
-
-	if (keep < 1)
-		return ls_fail(err, LS_USAGE, 0, "keep %d checkpoints: at least 1 must stay", keep);
-	st = ls_ckpt_list(s, &steps, &n, err);
-	if (st)
-		return st;
-	st = choose_kept(s, steps, n, (size_t)keep, &kept, err);
-	if (!st && kept)
-		st = delete_others(s, steps, kept, err);
-	free(steps);
+	if (!st)
+		*ret_head_crc32c = crc;
+	else if (st == LS_DATA_BAD)
+		ls_err_at(err, st, "%s/%s: ", ls_store_uri(s), shard->key);
+	free(head);
 	return st;
 }

@@ -1,92 +1,17 @@
-/* ckpt_manifest.c -- see ckpt_manifest.h.
+/* ckpt_manifest.c -- see ckpt_manifest.h: the reader's side.
  *
- * cJSON has numbers as doubles and cuts strings at NUL: so counts are written as raw digits and refused beyond 2^53 -
- * 1, the 64-bit seed is a string, and a text with a NUL in any spelling is refused whole. A field that is there twice
- * is refused: two readers could choose differently. */
+ * cJSON has numbers as doubles and cuts strings at NUL: so counts beyond 2^53 - 1 are refused, the 64-bit seed is a string, and a text
+ * with a NUL in any spelling is refused whole. A field that is there twice is refused: two readers could choose differently. */
 #include "core/ckpt_manifest.h"
-#include "core/safetensors.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define EXACT_MAX 9007199254740991LL
-
-static bool add_count(cJSON *object, const char *key, uint64_t value)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRIu64, value);
-	return cJSON_AddRawToObject(object, key, text);
-}
-
-static bool add_shard(cJSON *array, const struct ls_shard *shard)
-{
-	cJSON *object = cJSON_CreateObject();
-	char crc[9];
-
-	snprintf(crc, sizeof(crc), "%08" PRIx32, shard->crc32c);
-	return cJSON_AddItemToArray(array, object) && cJSON_AddStringToObject(object, "key", shard->key) &&
-	       add_count(object, "bytes", shard->bytes) && cJSON_AddStringToObject(object, "crc32c", crc);
-}
-
-static bool add_version(cJSON *object, const char *pair)
-{
-	const char *equals = strchr(pair, '=');
-	char *name = equals ? strndup(pair, (size_t)(equals - pair)) : NULL;
-	bool ok = name && cJSON_AddStringToObject(object, name, equals + 1);
-
-	free(name);
-	return ok;
-}
-
-static bool add_all(cJSON *root, const struct ls_ckpt *c)
-{
-	cJSON *sampler, *versions, *shards;
-	char seed[24];
-	bool ok;
-	size_t i;
-
-	snprintf(seed, sizeof(seed), "%" PRIu64, c->seed);
-	ok = cJSON_AddStringToObject(root, "format", LS_CKPT_FORMAT) &&
-	     cJSON_AddStringToObject(root, "job", c->job ? c->job : "") && add_count(root, "attempt", c->attempt) &&
-	     add_count(root, "step", (uint64_t)c->step) && add_count(root, "worldSize", (uint64_t)c->world_size) &&
-	     cJSON_AddStringToObject(root, "time", c->time) && (sampler = cJSON_AddObjectToObject(root, "sampler")) &&
-	     cJSON_AddStringToObject(sampler, "seed", seed) && add_count(sampler, "epoch", (uint64_t)c->epoch) &&
-	     add_count(sampler, "epochSamples", (uint64_t)c->epoch_samples) &&
-	     (versions = cJSON_AddObjectToObject(root, "versions"));
-	for (i = 0; ok && i < c->versions.n; i++)
-		ok = add_version(versions, c->versions.v[i]);
-	ok = ok && (shards = cJSON_AddArrayToObject(root, "shards"));
-	for (i = 0; ok && i < c->n_shards; i++)
-		ok = add_shard(shards, &c->shards[i]);
-	return ok;
-}
-
-ls_status ls_ckpt_manifest_write(const struct ls_ckpt *c, struct ls_str *ret, struct ls_err *err)
-{
-	cJSON *root;
-	char *text = NULL;
-	size_t i;
-
-	for (i = 0; i < c->versions.n; i++)
-		if (!strchr(c->versions.v[i], '='))
-			return ls_fail(err, LS_USAGE, 0, "version '%.100s': want name=value", c->versions.v[i]);
-	root = cJSON_CreateObject();
-	if (root && add_all(root, c))
-		text = cJSON_Print(root);
-	cJSON_Delete(root);
-	if (text) {
-		ls_str_add(ret, text);
-		ls_str_add(ret, "\n");
-	}
-	cJSON_free(text);
-	return text && !ret->oom ? LS_OK : ls_fail_oom(err);
-}
 
 /* The first failure stays and makes every later get_…() a no-op; `place` is "", "sampler." or "shards[3].". */
 struct reader {
@@ -101,7 +26,8 @@ static void want(struct reader *r, const char *key, const char *what)
 		r->st = ls_fail(r->err, LS_DATA_BAD, 0, "%s%s: want %s", r->place, key, what);
 }
 
-static const cJSON *get(struct reader *r, const cJSON *object, const char *key)
+/* NULL, and no failure, when it is not there. */
+static const cJSON *find(struct reader *r, const cJSON *object, const char *key)
 {
 	const cJSON *found = NULL, *child;
 
@@ -115,9 +41,22 @@ static const cJSON *get(struct reader *r, const cJSON *object, const char *key)
 			want(r, key, "it once, not twice");
 		found = child;
 	}
+	return r->st ? NULL : found;
+}
+
+static const cJSON *get(struct reader *r, const cJSON *object, const char *key)
+{
+	const cJSON *found = find(r, object, key);
+
 	if (!found)
 		want(r, key, "this field; it is missing");
-	return r->st ? NULL : found;
+	return found;
+}
+
+static bool is_count(const cJSON *field, long long min, long long max)
+{
+	return cJSON_IsNumber(field) && field->valuedouble >= (double)min && field->valuedouble <= (double)max &&
+	       field->valuedouble == (double)(long long)field->valuedouble;
 }
 
 static long long get_count(struct reader *r, const cJSON *object, const char *key, long long min, long long max)
@@ -127,8 +66,7 @@ static long long get_count(struct reader *r, const cJSON *object, const char *ke
 
 	if (!field)
 		return 0;
-	if (cJSON_IsNumber(field) && field->valuedouble >= (double)min && field->valuedouble <= (double)max &&
-		field->valuedouble == (double)(long long)field->valuedouble)
+	if (is_count(field, min, max))
 		return (long long)field->valuedouble;
 	snprintf(what, sizeof(what), "a whole number from %lld to %lld", min, max);
 	want(r, key, what);
@@ -247,28 +185,27 @@ static int compare_keys(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void check_unique(struct reader *r, const struct ls_ckpt *c)
+/* Sorting finds what is there twice in n log n; takes over `names`. */
+static void check_unique(struct reader *r, const char *field, char **names, size_t n)
 {
-	char **keys = calloc(c->n_shards, sizeof(*keys));
 	size_t i;
 
-	if (!keys) {
+	if (!names) {
 		r->st = ls_fail_oom(r->err);
 		return;
 	}
-	for (i = 0; i < c->n_shards; i++)
-		keys[i] = c->shards[i].key;
-	qsort(keys, c->n_shards, sizeof(*keys), compare_keys);
-	for (i = 1; i < c->n_shards && !r->st; i++)
-		if (!strcmp(keys[i], keys[i - 1]))
-			r->st = ls_fail(r->err, LS_DATA_BAD, 0, "shards: %s is there twice", keys[i]);
-	free(keys);
+	qsort(names, n, sizeof(*names), compare_keys);
+	for (i = 1; i < n && !r->st; i++)
+		if (!strcmp(names[i], names[i - 1]))
+			r->st = ls_fail(r->err, LS_DATA_BAD, 0, "%s: %.200s is there twice", field, names[i]);
+	free(names);
 }
 
 static void read_shards(struct reader *r, const cJSON *root, struct ls_ckpt *ret)
 {
 	const cJSON *array = get_child(r, root, "shards", cJSON_Array, "a list"), *child;
-	char dir[32];
+	char dir[LS_CKPT_DIR_MAX], **names;
+	size_t i;
 
 	if (!array)
 		return;
@@ -276,7 +213,7 @@ static void read_shards(struct reader *r, const cJSON *root, struct ls_ckpt *ret
 		want(r, "shards", "at least one");
 		return;
 	}
-	ls_ckpt_dir(ret->step, dir);
+	ls_ckpt_dir(ret->id, dir);
 	ret->shards = calloc((size_t)cJSON_GetArraySize(array), sizeof(*ret->shards));
 	if (!ret->shards) {
 		r->st = ls_fail_oom(r->err);
@@ -290,10 +227,80 @@ static void read_shards(struct reader *r, const cJSON *root, struct ls_ckpt *ret
 		if (r->st)
 			return;
 	}
-	check_unique(r, ret);
+	names = calloc(ret->n_shards, sizeof(*names));
+	for (i = 0; names && i < ret->n_shards; i++)
+		names[i] = ret->shards[i].key;
+	check_unique(r, "shards", names, ret->n_shards);
 }
 
-static ls_status read_root(const cJSON *root, long long step, struct ls_ckpt *ret, struct ls_err *err)
+static void read_shape(struct reader *r, const cJSON *object, struct ls_sharded *ret)
+{
+	const cJSON *array = get_child(r, object, "shape", cJSON_Array, "a list"), *child;
+	uint64_t bytes = ls_dtype_size(ret->dtype);
+
+	cJSON_ArrayForEach(child, array)
+	{
+		if (ret->ndim == LS_ST_MAX_DIMS || !is_count(child, 0, EXACT_MAX) ||
+			__builtin_mul_overflow(bytes, (uint64_t)child->valuedouble, &bytes)) {
+			want(r, "shape", "1 to 8 whole numbers from 0, of no more bytes than fit into 64 bits");
+			return;
+		}
+		ret->shape[ret->ndim++] = (int64_t)child->valuedouble;
+	}
+	if (ret->ndim == 0)
+		want(r, "shape", "at least one dimension: its rows are dealt out");
+}
+
+static void read_one_sharded(struct reader *r, const cJSON *object, struct ls_sharded *ret)
+{
+	const char *dtype;
+
+	if (!cJSON_IsObject(object)) {
+		want(r, "", "an object");
+		return;
+	}
+	ret->name = copy(r, get_text(r, object, "name"));
+	if (ret->name && !*ret->name)
+		want(r, "name", "a tensor's name");
+	dtype = get_text(r, object, "dtype");
+	while (ls_dtype_size(ret->dtype) && strcmp(dtype, ls_dtype_name(ret->dtype)))
+		ret->dtype++;
+	if (!ls_dtype_size(ret->dtype))
+		want(r, "dtype", "one that checkpoints use");
+	read_shape(r, object, ret);
+}
+
+static void read_sharded(struct reader *r, const cJSON *root, struct ls_ckpt *ret)
+{
+	const cJSON *array, *child;
+	char **names;
+	size_t i;
+
+	r->place[0] = '\0';
+	if (!find(r, root, "sharded"))
+		return;
+	array = get_child(r, root, "sharded", cJSON_Array, "a list");
+	if (!array || !array->child)
+		return;
+	ret->sharded = calloc((size_t)cJSON_GetArraySize(array), sizeof(*ret->sharded));
+	if (!ret->sharded) {
+		r->st = ls_fail_oom(r->err);
+		return;
+	}
+	cJSON_ArrayForEach(child, array)
+	{
+		snprintf(r->place, sizeof(r->place), "sharded[%zu].", ret->n_sharded);
+		read_one_sharded(r, child, &ret->sharded[ret->n_sharded++]);
+		if (r->st)
+			return;
+	}
+	names = calloc(ret->n_sharded, sizeof(*names));
+	for (i = 0; names && i < ret->n_sharded; i++)
+		names[i] = ret->sharded[i].name;
+	check_unique(r, "sharded", names, ret->n_sharded);
+}
+
+static ls_status read_root(const cJSON *root, struct ls_ckpt_id id, struct ls_ckpt *ret, struct ls_err *err)
 {
 	struct reader r = { .err = err };
 	const cJSON *sampler;
@@ -302,9 +309,13 @@ static ls_status read_root(const cJSON *root, long long step, struct ls_ckpt *re
 		want(&r, "format", "\"" LS_CKPT_FORMAT "\"; another version of Lockstep may read it");
 	ret->job = copy(&r, get_text(&r, root, "job"));
 	ret->attempt = (unsigned)get_count(&r, root, "attempt", 0, UINT_MAX);
-	ret->step = get_count(&r, root, "step", 0, LS_CKPT_STEP_MAX);
-	if (ret->step != step)
+	ret->id.step = get_count(&r, root, "step", 0, LS_CKPT_STEP_MAX);
+	if (ret->id.step != id.step)
 		want(&r, "step", "the step that the directory's name says");
+	if (find(&r, root, "generation"))
+		ret->id.generation = (unsigned)get_count(&r, root, "generation", 1, LS_CKPT_GENERATION_MAX);
+	if (ret->id.generation != id.generation)
+		want(&r, "generation", "the generation that the directory's name says");
 	ret->world_size = (int)get_count(&r, root, "worldSize", 1, INT_MAX);
 	read_time(&r, root, ret->time);
 	sampler = get_child(&r, root, "sampler", cJSON_Object, "an object");
@@ -315,12 +326,13 @@ static ls_status read_root(const cJSON *root, long long step, struct ls_ckpt *re
 	r.place[0] = '\0';
 	read_versions(&r, root, &ret->versions);
 	read_shards(&r, root, ret);
+	read_sharded(&r, root, ret);
 	return r.st;
 }
 
 /* cJSON answers NULL for bad text and for no memory alike; malloc's errno tells them apart. Otherwise a shortage would
  * call a good checkpoint damaged. */
-ls_status ls_ckpt_manifest_parse(const char *text, size_t len, long long step, struct ls_ckpt *ret, struct ls_err *err)
+ls_status ls_ckpt_manifest_parse(const char *text, size_t len, struct ls_ckpt_id id, struct ls_ckpt *ret, struct ls_err *err)
 {
 	struct ls_ckpt c = { 0 };
 	const char *end = NULL;
@@ -339,7 +351,7 @@ ls_status ls_ckpt_manifest_parse(const char *text, size_t len, long long step, s
 		st = ls_fail(err, LS_DATA_BAD, 0, "not one JSON object (byte %zu of %zu)",
 			end ? (size_t)(end - text) : 0, len);
 	else
-		st = read_root(root, step, &c, err);
+		st = read_root(root, id, &c, err);
 	cJSON_Delete(root);
 	if (st)
 		ls_ckpt_release(&c);

@@ -1,4 +1,4 @@
-/* ckpt_manifest.h -- the text of manifest.json (docs/checkpoint-format.md); ckpt.c is its only user.
+/* ckpt_manifest.h -- the text of manifest.json (docs/checkpoint-format.md); core/ckpt*.c are its only users.
  *
  *   Ownership  the text written is the caller's to release; a parsed checkpoint likewise (ls_ckpt_release).
  *   Errors     LS_DATA_BAD: "shards[3].bytes: want …". Unknown fields are passed over: whatever an older reader must
@@ -11,9 +11,11 @@
 #define LS_CKPT_FORMAT "lockstep-checkpoint/1"
 #define LS_CKPT_MANIFEST_MAX (16u << 20)
 #define LS_CKPT_STEP_MAX 999999999999LL /* 12 digits: names sort as numbers do */
+#define LS_CKPT_GENERATION_MAX 99999999u /* and 8 */
 
 ls_status ls_ckpt_manifest_write(const struct ls_ckpt *c, struct ls_str *ret, struct ls_err *err);
-/* `step` is the one that the key says; the text must say the same. */
-ls_status ls_ckpt_manifest_parse(const char *text, size_t len, long long step, struct ls_ckpt *ret, struct ls_err *err);
+/* `id` is what the key says; the text must say the same. */
+ls_status ls_ckpt_manifest_parse(
+	const char *text, size_t len, struct ls_ckpt_id id, struct ls_ckpt *ret, struct ls_err *err);
 
 #endif

@@ -1,11 +1,12 @@
 /* http.h -- HTTP exchanges on libcurl, which is loaded when the first pool is opened: programs that use no object store do not
  * pay for its thirty libraries.
  *
- * A pool keeps connections and moves many exchanges at once, each on one of its transfer threads.
+ * A pool keeps connections and moves many exchanges at once, each on one of its transfer threads. HTTP/1.1; redirects are not followed,
+ * bodies not decompressed; proxies as curl has them from http_proxy, https_proxy and no_proxy.
  *
  *   Ownership  ls_http_open() gives a pool that the caller closes; an exchange's buffers are the caller's, its reply's are freed by
  *              ls_http_release().
- *   Threads    one caller per pool at a time; ls_http_cancel() from anywhere, also from a signal handler's thread.
+ *   Threads    one caller per pool at a time; ls_http_cancel() from anywhere, not from a signal handler.
  *   Errors     ls_http_run() fails only for its own reasons (no libcurl: LS_USAGE with the package's name); what became of each exchange
  *              is in it: `status` 0 means that no whole answer came, and `why` says what did. */
 #ifndef LS_HTTP_H
@@ -17,11 +18,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
+#include <time.h>
 
 struct ls_http;
 
 struct ls_http_options {
-	int threads;           /* transfer threads; 0: the caller's own does it all */
+	int threads;           /* that help the caller's own, at most 3; they live for one ls_http_run() */
 	const char *ca_bundle; /* NULL or "": the system's */
 	int connect_ms;        /* 0: 5000 */
 	int stall_ms;          /* no byte for so long ends a try; 0: 20000 */
@@ -42,13 +44,17 @@ struct ls_http_exchange {
 	uint64_t into_at, into_bytes;
 	size_t text_max;             /* 0: 1 MiB */
 	int total_ms;                /* for one try; 0: no limit but stall_ms */
+	int stall_ms;                /* 0: the pool's */
+	bool insist;                 /* runs in a cancelled pool, too: to tidy up */
 
 	/* the answer of the last try */
 	int status;
 	struct ls_strv reply_headers; /* "name=value", name in lower case */
 	struct ls_str text;
 	uint32_t crc32c;             /* of what went into `into` */
-	char why[256];               /* status 0: "connection refused by 127.0.0.1:9000" */
+	char why[256];               /* status 0: "Failed to connect to 127.0.0.1 port 9000 after 0 ms: …" */
+	bool untrusted;              /* status 0: the server's certificate is refused, or the CA bundle cannot be read */
+	bool cancelled;              /* status 0: by ls_http_cancel() */
 	int tries;
 
 	/* hooks; all NULL: one try as it stands. They run on a transfer thread, one at a time per exchange. */
@@ -65,6 +71,7 @@ void ls_http_close(struct ls_http *h); /* NULL is fine */
 ls_status ls_http_run(struct ls_http *h, struct ls_http_exchange **x, int n, int at_once, struct ls_err *err);
 void ls_http_cancel(struct ls_http *h);  /* what runs ends soon with status 0, "cancelled"; so does what is started, until … */
 void ls_http_uncancel(struct ls_http *h);
+time_t ls_http_date(const char *text);   /* of a Date header; -1: is none */
 void ls_http_release(struct ls_http_exchange *x); /* frees what the request and the reply own; not buffers */
 
 #endif

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 enum ls_bind { LS_BIND_AUTO, LS_BIND_GPU, LS_BIND_NUMA, LS_BIND_CORE, LS_BIND_NONE };
+enum ls_when_busy { LS_BUSY_REPLACE, LS_BUSY_WAIT };
 enum ls_within { LS_WITHIN_NONE, LS_WITHIN_NODE, LS_WITHIN_RACK, LS_WITHIN_BLOCK };
 
 #define LS_RANKS_AUTO (-1) /* one per GPU, else one per core */
@@ -48,6 +49,9 @@ struct ls_job {
 	long long every_steps;   /* 0: not by steps */
 	long long every_seconds; /* 0: not by time */
 	int keep;             /* 0: not said */
+	enum ls_when_busy when_busy;
+	long long memory_steps;  /* 0: snapshots only for what is saved */
+	int copies;           /* of each snapshot on another host, 0 or 1 */
 
 	/* spec.runPolicy */
 	int backoff_limit;               /* attempts after the first without progress */

@@ -202,10 +202,10 @@ ls_status ls_store_list(struct ls_store *s, const char *prefix, struct ls_object
 	return LS_OK;
 }
 
-ls_status ls_store_sweep(
-	struct ls_store *s, const char *first, const char *last, bool dry, size_t *ret_n, struct ls_err *err)
+ls_status ls_store_sweep(struct ls_store *s, bool (*old)(void *arg, const char *dir), void *arg, bool dry, size_t *ret_n,
+	struct ls_err *err)
 {
-	return s->ops->sweep(s, first, last, dry, ret_n, err);
+	return s->ops->sweep(s, old, arg, dry, ret_n, err);
 }
 
 void ls_store_cancel(struct ls_store *s, bool on)

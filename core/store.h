@@ -55,11 +55,10 @@ ls_status ls_store_delete(struct ls_store *s, const char *const *keys, size_t n,
 /* Objects under `prefix` in ascending byte order of their keys; leftovers of unfinished puts are not listed. */
 ls_status ls_store_list(struct ls_store *s, const char *prefix, struct ls_objects *ret, struct ls_err *err);
 void ls_objects_release(struct ls_objects *o);
-/* Remove what puts that were killed left (temporary files, multipart uploads) in the directories right under the store whose names
- * are in [first, last] by byte order, and those directories that are empty. The caller knows that no put into them is under way.
- * `dry`: only count. */
-ls_status ls_store_sweep(
-	struct ls_store *s, const char *first, const char *last, bool dry, size_t *ret_n, struct ls_err *err);
+/* Remove what puts that were killed left (temporary files, multipart uploads) in the directories right under the store of which
+ * `old` says so, and those of them that are empty. `old` knows that no put into them is under way. `dry`: only count. */
+ls_status ls_store_sweep(struct ls_store *s, bool (*old)(void *arg, const char *dir), void *arg, bool dry, size_t *ret_n,
+	struct ls_err *err);
 /* What runs in this store ends soon with LS_AGAIN, and so does what is started, until on is false. file://: between blocks. */
 void ls_store_cancel(struct ls_store *s, bool on);
 

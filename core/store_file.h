@@ -11,7 +11,7 @@ struct file_store {
 
 /* The two of ls_store_ops that read directories. */
 ls_status ls_store_file_list(struct ls_store *s, const char *prefix, struct ls_objects *ret, struct ls_err *err);
-ls_status ls_store_file_sweep(struct ls_store *s, const char *first, const char *last, bool dry, size_t *ret_n,
-	struct ls_err *err);
+ls_status ls_store_file_sweep(struct ls_store *s, bool (*old)(void *arg, const char *dir), void *arg, bool dry,
+	size_t *ret_n, struct ls_err *err);
 
 #endif

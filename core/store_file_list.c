@@ -155,8 +155,8 @@ static ls_status sweep_dir(
 	return st;
 }
 
-ls_status ls_store_file_sweep(
-	struct ls_store *s, const char *first, const char *last, bool dry, size_t *ret_n, struct ls_err *err)
+ls_status ls_store_file_sweep(struct ls_store *s, bool (*old)(void *arg, const char *dir), void *arg, bool dry,
+	size_t *ret_n, struct ls_err *err)
 {
 	struct listing l;
 	size_t n = 0;
@@ -166,7 +166,7 @@ ls_status ls_store_file_sweep(
 		st = listing_next(&l, err);
 		if (st || !l.entry)
 			break;
-		if (l.is_dir && strcmp(l.entry->d_name, first) >= 0 && strcmp(l.entry->d_name, last) <= 0)
+		if (l.is_dir && old(arg, l.entry->d_name))
 			st = sweep_dir(s, dirfd(l.dir), l.entry->d_name, dry, &n, err);
 	}
 	listing_close(&l);

@@ -19,7 +19,7 @@ struct ls_store_ops {
 	ls_status (*size)(struct ls_store *s, const char *key, uint64_t *ret_bytes, struct ls_err *err);
 	ls_status (*remove)(struct ls_store *s, const char *const *keys, size_t n, struct ls_err *err);
 	ls_status (*list)(struct ls_store *s, const char *prefix, struct ls_objects *ret, struct ls_err *err);
-	ls_status (*sweep)(struct ls_store *s, const char *first, const char *last, bool dry, size_t *ret_n,
+	ls_status (*sweep)(struct ls_store *s, bool (*old)(void *arg, const char *dir), void *arg, bool dry, size_t *ret_n,
 		struct ls_err *err);
 	void (*cancel)(struct ls_store *s, bool on); /* NULL: looking at `cancelled` is enough */
 	void (*close)(struct ls_store *s); /* frees the backend's struct, of which ls_store is the first member */

@@ -1,5 +1,5 @@
 #!/bin/bash
-# install-deps.sh [-n] GROUP... -- what `make` needs from the distribution: build, test, python (PyTorch), bench.
+# install-deps.sh [-n] GROUP... -- what `make` needs from the distribution: build, test, python (PyTorch), bench, model.
 #
 # Everything there: silent, and quick enough to run before every make. Something missing: installed when root on
 # Debian or Ubuntu; otherwise the one command to run is printed. -n prints that command in any case and installs
@@ -20,6 +20,9 @@ build   command mpirun                openmpi-bin
 build   header  hwloc.h               libhwloc-dev
 build   header  yaml.h                libyaml-dev
 build   header  cjson/cJSON.h         libcjson-dev
+build   header  openssl/evp.h         libssl-dev
+build   header  curl/curl.h           libcurl4-openssl-dev
+build   header  expat.h               libexpat1-dev
 build   command ssh                   openssh-client
 test    header  CUnit/CUnit.h         libcunit1-dev
 test    command /usr/sbin/sshd        openssh-server
@@ -28,10 +31,12 @@ test    command nsenter               util-linux
 test    command pgrep                 procps
 test    command python3               python3
 test    venv    -                     python3-venv
+test    command openssl               openssl
 python  venv    -                     python3-venv
 python  module  torch                 python3-torch
 python  module  numpy                 python3-numpy
 bench   module  torch                 python3-torch
+model   command spin                  spin
 '
 
 have() { # KIND THING
@@ -90,7 +95,7 @@ apt_install() { # PACKAGE...
 main() {
 	local dry="" things=() packages=() had_sshd="" command group
 	[ "${1-}" != -n ] || { dry=1; shift; }
-	[ $# -gt 0 ] || { echo "usage: deploy/install-deps.sh [-n] build|test|python|bench..." >&2; exit 2; }
+	[ $# -gt 0 ] || { echo "usage: deploy/install-deps.sh [-n] build|test|python|bench|model..." >&2; exit 2; }
 	for group in "$@"; do
 		[[ $NEEDS == *$'\n'"$group "* ]] || { echo "install-deps.sh: no group '$group'" >&2; exit 2; }
 	done

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -180,6 +179,19 @@ static void check_blind(struct attempt *a, int64_t now)
 	a->looked_ms = now;
 }
 
+/* mpirun would give the shims that still leave a second before it ends (odls_base_sigkill_timeout), and a restart waits for that. When every
+ * rank has told how it ended there is nothing left for it to do; the reapers clear up. */
+static void end_engine(struct attempt *a)
+{
+	int r;
+
+	for (r = 0; r < a->world; r++)
+		if (!a->ended[r] || a->ends[r].vanished)
+			return;
+	if (!a->engine_gone)
+		kill(-a->engine, SIGKILL);
+}
+
 static void check_times(struct attempt *a)
 {
 	int64_t now = ls_clock_ms();
@@ -206,6 +218,8 @@ static void check_times(struct attempt *a)
 		a->phase = LEAVING;
 		a->force_at_ms = now + ENGINE_MS;
 	}
+	if (a->phase == STOPPING)
+		end_engine(a);
 	if ((a->phase == STOPPING || a->phase == LEAVING) && now >= a->force_at_ms)
 		attempt_force(a);
 }
@@ -259,18 +273,6 @@ static void loop_once(struct attempt *a)
 }
 
 /* --- beginning and end ------------------------------------------------------------------------------------------------- */
-
-static ls_status random_hex(char *ret, size_t bytes, struct ls_err *err)
-{
-	unsigned char raw[32];
-	size_t i;
-
-	if (getrandom(raw, bytes, 0) != (ssize_t)bytes)
-		return ls_fail(err, LS_AGAIN, errno, "no random numbers");
-	for (i = 0; i < bytes; i++)
-		sprintf(ret + 2 * i, "%02x", raw[i]);
-	return LS_OK;
-}
 
 static ls_status allocate(struct attempt *a, struct ls_err *err)
 {
@@ -403,9 +405,9 @@ ls_status ls_attempt_run(const struct ls_attempt_options *opt, struct ls_outcome
 	ls_time_rfc3339(ret->started);
 	st = ls_watch_attempt(opt->watch, opt->number, a.world, err);
 	if (!st)
-		st = random_hex(a.run_id, 8, err);
+		st = ls_wire_secret(a.run_id, 8, err);
 	if (!st)
-		st = random_hex(a.token, 32, err);
+		st = ls_wire_secret(a.token, 32, err);
 	if (!st)
 		st = allocate(&a, err);
 	if (!st) {

@@ -13,6 +13,7 @@
 #ifndef LS_ATTEMPT_H
 #define LS_ATTEMPT_H
 
+#include "launcher/agents.h"
 #include "launcher/engine.h"
 #include "launcher/plan.h"
 #include "launcher/policy.h"
@@ -23,6 +24,7 @@ struct ls_attempt_options {
 	const struct ls_plan *plan;
 	const struct ls_engine *engine;
 	struct ls_watch *watch;
+	struct ls_agents *agents;     /* the run's */
 	const char *dir;              /* the job's */
 	unsigned number;              /* attempts are numbered through all runs of the job */
 	int restarts, max_restarts;   /* of this run */

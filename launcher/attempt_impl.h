@@ -54,6 +54,8 @@ void attempt_accept(struct attempt *a, int listener);
 void attempt_engine_env(struct attempt *a, int tcp_port, struct ls_strv *ret);
 /* HELLO. False: this connection is not one of ours, drop it. A wrong world fails the attempt (attempt_fail). */
 bool attempt_hello(struct attempt *a, struct conn *c, const char *json, size_t len);
+/* A host's agent: if it is one of ours, its connection moves to the run's (a->opt->agents). It is no more this attempt's in any case. */
+void attempt_agent(struct attempt *a, struct conn *c, const char *json, size_t len);
 /* Everybody is here: send GO. */
 void attempt_go(struct attempt *a);
 /* Names of ranks that have not reported in, for messages. */

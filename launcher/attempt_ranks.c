@@ -156,6 +156,10 @@ static bool on_message(struct attempt *a, struct conn *c, enum ls_msg type, cons
 {
 	struct ls_watch *w = a->opt->watch;
 
+	if (c->rank < 0 && type == LS_MSG_AGENT) {
+		attempt_agent(a, c, bytes, len);
+		return false;
+	}
 	if (c->rank < 0) /* too late, it would wait for a word that nobody sends any more */
 		return type == LS_MSG_HELLO && a->phase != STOPPING && a->phase != LEAVING && attempt_hello(a, c, bytes, len);
 	switch (type) {

@@ -1,5 +1,6 @@
 /* attempt_world.c -- see attempt_impl.h. */
 #include "launcher/attempt_impl.h"
+#include "core/hold.h"
 #include "core/io.h"
 #include "lockstep/lockstep.h"
 
@@ -33,6 +34,7 @@ void attempt_engine_env(struct attempt *a, int tcp_port, struct ls_strv *ret)
 	ls_strv_setenv(ret, "LOCKSTEP_TOKEN", a->token);
 	ls_strv_setenv(ret, "LOCKSTEP_RUN_ID", a->run_id);
 	ls_strv_setenv(ret, "LOCKSTEP_SESSION", ls_str_text(&session));
+	ls_strv_setenv(ret, LS_AGENT_ENV, ls_agents_name(a->opt->agents));
 	ret->oom |= ctl.oom || session.oom;
 	ls_str_release(&ctl);
 	ls_str_release(&session);
@@ -78,19 +80,6 @@ static const char *string(const cJSON *json, const char *key)
 	return text ? text : "";
 }
 
-/* The same time for every wrong token: nobody learns it byte by byte. */
-static bool token_ok(const char *want, const char *have)
-{
-	size_t i, len = strlen(want);
-	unsigned char diff = 0;
-
-	if (strlen(have) != len)
-		return false;
-	for (i = 0; i < len; i++)
-		diff |= (unsigned char)(want[i] ^ have[i]);
-	return !diff;
-}
-
 /* Is this rank who and where the plan says? */
 static bool check_place(struct attempt *a, int rank, const cJSON *hello)
 {
@@ -122,15 +111,22 @@ static bool check_place(struct attempt *a, int rank, const cJSON *hello)
 	return false;
 }
 
+static bool knows_token(struct attempt *a, const struct conn *c, const cJSON *hello)
+{
+	if (hello && ls_wire_secret_is(a->token, string(hello, "token")))
+		return true;
+	if (!a->said_stranger)
+		ls_watch_say(a->opt->watch, true, "a connection from %s does not know this run's token: refused", c->peer);
+	a->said_stranger = true; /* once: a scanner does not stop at one */
+	return false;
+}
+
 bool attempt_hello(struct attempt *a, struct conn *c, const char *bytes, size_t len)
 {
 	cJSON *hello = cJSON_ParseWithLength(bytes, len);
 	int rank, i;
 
-	if (!hello || !token_ok(a->token, string(hello, "token")) || strcmp(string(hello, "runId"), a->run_id)) {
-		if (!a->said_stranger)
-			ls_watch_say(a->opt->watch, true, "a connection from %s does not know this run's token: refused", c->peer);
-		a->said_stranger = true; /* once: a scanner does not stop at one */
+	if (!knows_token(a, c, hello) || strcmp(string(hello, "runId"), a->run_id)) {
 		cJSON_Delete(hello);
 		return false;
 	}
@@ -152,6 +148,27 @@ bool attempt_hello(struct attempt *a, struct conn *c, const char *bytes, size_t 
 	return true;
 }
 
+/* An agent belongs to the run, not to this attempt: its connection goes where the attempt's end does not reach it. */
+void attempt_agent(struct attempt *a, struct conn *c, const char *bytes, size_t len)
+{
+	cJSON *hello = cJSON_ParseWithLength(bytes, len), *go = cJSON_CreateObject();
+	const struct ls_plan *p = a->opt->plan;
+	const struct ls_host *h = NULL;
+	int i;
+
+	if (knows_token(a, c, hello) && !strcmp(string(hello, "version"), LOCKSTEP_VERSION))
+		for (i = 0; !h && i < p->hosts.n; i++)
+			h = strcmp(string(hello, "hostId"), p->hosts.v[i].id) ? NULL : &p->hosts.v[i];
+	if (h) {
+		cJSON_AddStringToObject(go, "key", ls_agents_key(a->opt->agents));
+		cJSON_AddStringToObject(go, "address", p->hosts.n > 1 ? h->address : "");
+		if (!ls_wire_send_json(&c->wire, LS_MSG_GO, go) && !c->wire.out.len)
+			ls_agents_take(a->opt->agents, &c->wire.fd);
+	}
+	cJSON_Delete(hello);
+	cJSON_Delete(go);
+}
+
 static cJSON *string_array(char *const *v)
 {
 	cJSON *array = cJSON_CreateArray();
@@ -167,7 +184,7 @@ void attempt_go(struct attempt *a)
 	struct ls_environ env = { .job = o->job, .plan = o->plan, .run_id = a->run_id, .attempt = o->number,
 		.restarts = o->restarts, .max_restarts = o->max_restarts, .checkpoint_uri = o->checkpoint_uri,
 		.resume = o->resume, .user_env = o->user_env, .ports = (const int(*)[LS_RANK_PORTS])a->ports,
-		.engine_major = o->engine->major, .session_shm = a->session_shm, .inherited = environ };
+		.engine_major = o->engine->major, .agent = ls_agents_name(o->agents), .session_shm = a->session_shm, .inherited = environ };
 	char libdir[600];
 	int r;
 

@@ -11,6 +11,7 @@
  * It does not decide anything: no restart, no judgement of exit codes. SIGTERM from the engine is not obeyed: the launcher has
  * the better knowledge, and a connection that says what it wants.
  */
+#include "launcher/agents.h"
 #include "launcher/commands.h"
 #include "launcher/environ.h"
 #include "launcher/probe.h"
@@ -18,6 +19,8 @@
 #include "launcher/reaper.h"
 #include "launcher/wire.h"
 #include "core/event.h"
+#include "core/hold.h"
+#include "core/hold_wire.h"
 #include "core/io.h"
 #include "lockstep/lockstep.h"
 
@@ -53,6 +56,7 @@ struct shim {
 	int signals;           /* signalfd: SIGCHLD, SIGTERM, … */
 	pid_t pid;             /* the program, 0 before and after */
 	int pipes[3];          /* its stdout, stderr, events; -1 closed */
+	int agent;             /* the listener of this host's agent, until somebody connects; -1 */
 	bool by_us;            /* we sent it a signal on the launcher's word */
 	int64_t kill_at_ms;    /* SIGKILL then; 0: not */
 	bool orphan;           /* the launcher is gone */
@@ -250,6 +254,7 @@ static void hear_launcher(struct shim *s)
 	if (listen_launcher(s))
 		return;
 	ls_wire_close(&s->wire);
+	ls_fd_close(&s->agent); /* the next attempt's shim wants the name */
 	if (!s->orphan)
 		stop_program(s, ORPHAN_GRACE_MS);
 	s->orphan = true;
@@ -278,12 +283,13 @@ static void on_signals(struct shim *s)
 static void run_once(struct shim *s, int timeout_ms)
 {
 	bool room = s->wire.out.len < QUEUE_MAX;
-	struct pollfd p[5] = {
+	struct pollfd p[6] = {
 		{ .fd = s->wire.fd, .events = (short)(POLLIN | (s->wire.out.len ? POLLOUT : 0)) },
 		{ .fd = s->signals, .events = POLLIN },
 		{ .fd = room ? s->pipes[0] : -1, .events = POLLIN },
 		{ .fd = room ? s->pipes[1] : -1, .events = POLLIN },
 		{ .fd = room ? s->pipes[2] : -1, .events = POLLIN },
+		{ .fd = s->agent, .events = POLLIN },
 	};
 	int i;
 
@@ -292,7 +298,7 @@ static void run_once(struct shim *s, int timeout_ms)
 
 		timeout_ms = left <= 0 ? 0 : (timeout_ms < 0 || left < timeout_ms) ? (int)left : timeout_ms;
 	}
-	poll(p, 5, timeout_ms);
+	poll(p, 6, timeout_ms);
 	if (s->kill_at_ms && ls_clock_ms() >= s->kill_at_ms && s->pid) {
 		kill(-s->pid, SIGKILL);
 		s->kill_at_ms = 0;
@@ -306,6 +312,10 @@ static void run_once(struct shim *s, int timeout_ms)
 		hear_launcher(s);
 	if (p[1].revents)
 		on_signals(s);
+	if (p[5].revents && s->agent >= 0) {
+		ls_agent_start(s->agent);
+		ls_fd_close(&s->agent);
+	}
 }
 
 static void run_program(struct shim *s)
@@ -373,6 +383,18 @@ static cJSON *wait_message(struct shim *s, enum ls_msg want, int deadline_ms)
 	return NULL;
 }
 
+/* The agent's socket is there before any program of this host: GO comes when all ranks have said HELLO. Of an earlier attempt's agent
+ * it has the name still, and so that one goes on. */
+static int listen_for_agent(void)
+{
+	struct ls_err err = LS_ERR_INIT;
+	int fd = -1;
+
+	if (ls_hold_listen(need_env(LS_AGENT_ENV), &fd, &err) && err.status != LS_EXISTS)
+		fprintf(stderr, "lockstep rank: %s; snapshots in memory end with their ranks\n", err.text);
+	return fd;
+}
+
 /* A session directory for the engine's shared-memory files must exist before MPI_Init looks for it. */
 static void make_session_dirs(const char *dirs)
 {
@@ -386,7 +408,7 @@ static void make_session_dirs(const char *dirs)
 
 int cmd_rank(int argc, char **argv)
 {
-	struct shim s = { .pipes = { -1, -1, -1 }, .run_id = need_env("LOCKSTEP_RUN_ID") };
+	struct shim s = { .pipes = { -1, -1, -1 }, .agent = -1, .run_id = need_env("LOCKSTEP_RUN_ID") };
 	struct ls_program program;
 	struct ls_err err = LS_ERR_INIT;
 	cJSON *go;
@@ -407,6 +429,8 @@ int cmd_rank(int argc, char **argv)
 	make_session_dirs(need_env("LOCKSTEP_SESSION"));
 	if (s.local_rank == 0 && ls_reaper_start(s.engine, s.run_id, need_env("LOCKSTEP_SESSION"), &err))
 		return ls_command_fail("rank", err.status, &err);
+	if (s.local_rank == 0)
+		s.agent = listen_for_agent();
 	st = ls_wire_connect(need_env("LOCKSTEP_CTL"), CONNECT_MS, &fd, &err);
 	if (st)
 		return ls_command_fail("rank", st, &err);

@@ -128,26 +128,41 @@ static ls_status make_plan(struct run *r, bool first, struct ls_plan *ret, struc
 	return st;
 }
 
-/* The newest manifest, for LOCKSTEP_RESUME: a hint, verified by whoever restores. */
-static void newest_manifest(const char *uri, char *ret, size_t size)
+static void look_for_manifest(struct run *r)
 {
 	struct ls_store *store = NULL;
-	long long *steps = NULL;
+	struct ls_ckpt_id *ids = NULL;
 	size_t n = 0;
-	char dir[32];
+	char dir[LS_CKPT_DIR_MAX];
 
-	ret[0] = '\0';
-	if (!ls_store_open(uri, &store, NULL) && !ls_ckpt_list(store, &steps, &n, NULL) && n) {
-		ls_ckpt_dir(steps[0], dir);
-		snprintf(ret, size, "%s/%s/manifest.json", uri, dir);
+	if (!ls_store_open(r->checkpoint_uri, &store, NULL) && !ls_ckpt_list(store, &ids, &n, NULL) && n) {
+		ls_ckpt_dir(ids[0], dir);
+		snprintf(r->resume_at, sizeof(r->resume_at), "%s/%s/manifest.json", r->checkpoint_uri, dir);
 	}
-	free(steps);
+	free(ids);
 	ls_store_close(store);
+	r->looked = true;
+}
+
+/* The newest manifest, for LOCKSTEP_RESUME: a hint, verified by whoever restores. The store is asked once; then the ranks say what they save:
+ * a restart does not wait for a store that is away. */
+static const char *newest_manifest(struct run *r)
+{
+	struct ls_facts f = { 0 };
+
+	if (!r->looked)
+		look_for_manifest(r);
+	if (r->watch)
+		ls_watch_facts(r->watch, &f);
+	if (f.n_saved && f.saved[f.n_saved - 1].uri[0])
+		snprintf(r->resume_at, sizeof(r->resume_at), "%s/manifest.json", f.saved[f.n_saved - 1].uri);
+	return r->resume_at;
 }
 
 static void attempt_options(const struct run *r, const struct ls_plan *plan, const char *resume, struct ls_attempt_options *ret)
 {
-	*ret = (struct ls_attempt_options){ .job = &r->job, .plan = plan, .engine = &r->engine, .watch = r->watch, .dir = r->dir,
+	*ret = (struct ls_attempt_options){ .job = &r->job, .plan = plan, .engine = &r->engine, .watch = r->watch,
+		.agents = r->agents, .dir = r->dir,
 		.number = r->record ? ls_record_next_attempt(r->record) : 0, .restarts = r->restarts,
 		.max_restarts = r->job.backoff_limit, .checkpoint_uri = r->checkpoint_uri, .resume = resume, .cwd = r->cwd,
 		.binary = r->opt.remote_path ? r->opt.remote_path : r->binary, .ssh = r->opt.ssh ? r->opt.ssh : "ssh",
@@ -178,13 +193,11 @@ static void announce(struct run *r, const struct ls_attempt_options *ao)
 
 static ls_status one_attempt(struct run *r, struct ls_plan *plan, struct ls_outcome *ret, struct ls_err *err)
 {
-	char resume[PATH_MAX];
 	struct ls_attempt_options ao;
 	struct ls_facts facts;
 	ls_status st;
 
-	newest_manifest(r->checkpoint_uri, resume, sizeof(resume));
-	attempt_options(r, plan, resume, &ao);
+	attempt_options(r, plan, newest_manifest(r), &ao);
 	announce(r, &ao);
 	ls_record_attempt_begin(r->record, ao.number, plan);
 	st = ls_record_state_set(r->record, "Running", "", -1, err);
@@ -347,11 +360,9 @@ static ls_status dry_run(struct run *r, const struct ls_plan *plan, struct ls_er
 {
 	struct ls_attempt_options ao;
 	struct ls_str text = { 0 };
-	char resume[PATH_MAX];
 	ls_status st;
 
-	newest_manifest(r->checkpoint_uri, resume, sizeof(resume));
-	attempt_options(r, plan, resume, &ao);
+	attempt_options(r, plan, newest_manifest(r), &ao);
 	ls_show_dry_run(&ao, &text);
 	st = text.oom ? ls_fail_oom(err) : LS_OK;
 	fputs(ls_str_text(&text), stdout);
@@ -383,7 +394,6 @@ static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struc
 {
 	struct ls_watch_options wo = { .quiet = r->opt.quiet, .no_prefix = r->opt.no_prefix, .stop = ls_signals_stops(),
 		.deadline_ms = r->deadline_ms };
-	char resume[PATH_MAX];
 	ls_status st = lock_dir(r, err);
 
 	wo.dir = r->dir;
@@ -391,6 +401,8 @@ static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struc
 		st = ls_watch_open(&wo, &r->watch, err);
 	if (!st)
 		st = ls_record_open(r->dir, &r->record, err);
+	if (!st)
+		st = ls_agents_open(&r->agents, err);
 	if (!st && ls_record_name(r->record)[0] && strcmp(ls_record_name(r->record), r->job.name))
 		st = ls_fail(err, LS_USAGE, 0, "%s is the directory of job '%s', this is '%s'; choose another with --dir, or set that one aside "
 			"with --fresh", r->dir, ls_record_name(r->record), r->job.name);
@@ -404,8 +416,7 @@ static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struc
 		return ls_record_state_set(r->record, "Suspended", "", 0, err);
 	}
 	if (!strcmp(ls_record_state(r->record), "Succeeded")) {
-		newest_manifest(r->checkpoint_uri, resume, sizeof(resume));
-		if (resume[0])
+		if (newest_manifest(r)[0])
 			ls_watch_say(r->watch, false, "this job has succeeded before: it goes on from its newest checkpoint (--fresh starts over)");
 	}
 	ls_record_job(r->record, &r->job, &r->engine);
@@ -417,6 +428,7 @@ static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struc
 static void run_release(struct run *r)
 {
 	say_watch = NULL;
+	ls_agents_close(r->agents);
 	ls_watch_close(r->watch);
 	ls_record_close(r->record);
 	ls_run_options_release(&r->opt);

@@ -15,7 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-const char *const ls_engine_exports[] = { "LOCKSTEP_CTL", "LOCKSTEP_TOKEN", "LOCKSTEP_RUN_ID", "LOCKSTEP_SESSION", NULL };
+const char *const ls_engine_exports[] = { "LOCKSTEP_CTL", "LOCKSTEP_TOKEN", "LOCKSTEP_RUN_ID", "LOCKSTEP_SESSION", "LOCKSTEP_AGENT",
+	NULL };
 
 /* The path execvp would take. */
 static bool find_in_path(const char *name, char *ret, size_t size)

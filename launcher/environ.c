@@ -95,11 +95,18 @@ static void add_lockstep(struct ls_strv *env, const struct ls_environ *e)
 	ls_strv_setenv(env, "LOCKSTEP_JOB", e->job->name);
 	ls_strv_setenv(env, "LOCKSTEP_RUN_ID", e->run_id);
 	set_int(env, "LOCKSTEP_ATTEMPT", e->attempt);
+	ls_strv_setenv(env, "LOCKSTEP_AGENT", e->agent);
 	ls_strv_setenv(env, "LOCKSTEP_CHECKPOINT_URI", e->checkpoint_uri);
 	if (e->job->every_steps || e->job->every_seconds) { /* both: what the program says of the other does not count, either */
 		set_int(env, "LOCKSTEP_CHECKPOINT_STEPS", e->job->every_steps);
 		set_int(env, "LOCKSTEP_CHECKPOINT_SECONDS", e->job->every_seconds);
 	}
+	if (e->job->when_busy == LS_BUSY_WAIT)
+		ls_strv_setenv(env, "LOCKSTEP_CHECKPOINT_WHEN_BUSY", "Wait");
+	if (e->job->memory_steps)
+		set_int(env, "LOCKSTEP_CHECKPOINT_MEMORY_STEPS", e->job->memory_steps);
+	if (e->job->copies)
+		set_int(env, "LOCKSTEP_CHECKPOINT_COPIES", e->job->copies);
 	if (e->job->keep)
 		set_int(env, "LOCKSTEP_CHECKPOINT_KEEP", e->job->keep);
 	ls_strv_setenv(env, "LOCKSTEP_RESUME", e->resume);

@@ -17,6 +17,7 @@ struct ls_environ {
 	const char *const *user_env;    /* -x and the manifest's env, "NAME=value", NULL-terminated: wins over everything */
 	const int (*ports)[LS_RANK_PORTS]; /* [world] */
 	int engine_major;               /* 4, 5 */
+	const char *agent;              /* the name of the hosts' agents' sockets */
 	const char *session_shm;        /* the attempt's directory under /dev/shm */
 	char *const *inherited;         /* the launcher's environment: what the user set there is not overruled */
 };

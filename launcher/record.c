@@ -226,6 +226,7 @@ void ls_record_facts(struct ls_record *r, const struct ls_facts *f)
 		set_text(e, "uri", f->saved[i].uri);
 		set_number(e, "bytes", (double)f->saved[i].bytes);
 		set_number(e, "ms", f->saved[i].ms);
+		set_number(e, "stallMs", f->saved[i].stall_ms);
 		set_text(e, "time", f->saved[i].time);
 		cJSON_AddItemToArray(saved, e);
 	}

@@ -7,6 +7,8 @@
 #include "launcher/options.h"
 #include "launcher/record.h"
 
+#include <limits.h>
+
 struct run {
 	struct ls_run_options opt;
 	struct ls_job job;
@@ -17,8 +19,11 @@ struct run {
 	int lock;
 	struct ls_watch *watch;
 	struct ls_record *record;
+	struct ls_agents *agents;
 	struct ls_policy policy;
 	int restarts;
+	bool looked;                   /* resume_at is known */
+	char resume_at[PATH_MAX];      /* the newest manifest when the run began; "": none */
 	int64_t deadline_ms;           /* 0: none */
 	bool mpirun_style;
 };

@@ -46,7 +46,7 @@ void ls_show_dry_run(const struct ls_attempt_options *o, struct ls_str *ret)
 {
 	struct ls_environ env = { .job = o->job, .plan = o->plan, .run_id = "RUN_ID", .attempt = o->number,
 		.max_restarts = o->max_restarts, .checkpoint_uri = o->checkpoint_uri, .resume = o->resume, .user_env = o->user_env,
-		.engine_major = o->engine->major, .inherited = environ };
+		.engine_major = o->engine->major, .agent = "lockstep-agent-RUN", .inherited = environ };
 	struct ls_engine_options eo = { .ssh = o->ssh, .binary = o->binary, .extra = o->engine_extra };
 	int(*ports)[LS_RANK_PORTS] = calloc((size_t)o->plan->world, sizeof(*ports));
 	struct ls_strv vars = { 0 }, argv = { 0 };

@@ -310,12 +310,15 @@ static void on_progress(struct ls_watch *w, int rank, const char *line)
 
 static void on_resumed(struct ls_watch *w, int rank, const char *line)
 {
+	char from[16] = "";
+
 	if (rank != 0)
 		return;
 	w->resumed = ls_event_int(line, "step", 0);
 	if (w->resumed > w->step)
 		w->step = w->resumed;
-	ls_watch_say(w, false, "resumed from step %lld", w->resumed);
+	ls_event_word(line, "from", from, sizeof(from));
+	ls_watch_say(w, false, "resumed from step %lld%s", w->resumed, strcmp(from, "memory") ? "" : ", in memory");
 }
 
 static void on_saved(struct ls_watch *w, int rank, const char *line)
@@ -328,7 +331,7 @@ static void on_saved(struct ls_watch *w, int rank, const char *line)
 	w->saved = v;
 	v += w->n_saved++;
 	*v = (struct ls_saved){ .step = ls_event_int(line, "step", 0), .bytes = ls_event_int(line, "bytes", 0),
-		.ms = ls_event_num(line, "ms", 0) };
+		.ms = ls_event_num(line, "ms", 0), .stall_ms = ls_event_num(line, "stall", 0) };
 	ls_time_rfc3339(v->time);
 	ls_event_word(line, "uri", v->uri, sizeof(v->uri));
 }

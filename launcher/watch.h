@@ -38,7 +38,7 @@ struct ls_rank_view {         /* one rank of the current attempt, as it told of 
 	bool stopping;        /* saved and left after a termination notice */
 };
 
-struct ls_saved { long long step, bytes; double ms; char time[32]; char uri[512]; };
+struct ls_saved { long long step, bytes; double ms, stall_ms; char time[32]; char uri[512]; };
 struct ls_skipped { long long step; char why[512]; };
 struct ls_result { char name[64]; double value; };
 

@@ -105,7 +105,7 @@ leftovers() { # everything of this test that is still there, a line each
 	local e pid h
 	for e in $(grep -lsF "LOCKSTEP_TEST_ID=$LOCKSTEP_TEST_ID" /proc/[0-9]*/environ); do
 		pid=${e//[!0-9]/}
-		{ grep -qsz '^LOCKSTEP_RUN_ID=' "$e" || grep -qsxE 'lockstep|mpirun|orted|prte|prted|prterun' "/proc/$pid/comm"; } &&
+		{ grep -qsz '^LOCKSTEP_RUN_ID=' "$e" || grep -qsxE 'lockstep|lockstep-agent|mpirun|orted|prte|prted|prterun' "/proc/$pid/comm"; } &&
 			describe "" "$pid"
 	done
 	comm -13 "$TMP/.stray" <(stray_files "" | sort)

@@ -73,6 +73,7 @@ static ls_status start(struct lockstep *ls, const struct lockstep_options *opt, 
 	ls->rank = ls->comm->rank;
 	ls->world = ls->comm->world;
 	ls->local_rank = ls->comm->local_rank;
+	snprintf(ls->who, sizeof(ls->who), "job %.100s, attempt %lld, on %s", ls->set.job, (long long)ls->set.attempt, ls->host);
 	ls_event_send(ls, "hello lib=%s world=%d rank=%d", LOCKSTEP_VERSION, ls->world, ls->rank);
 	ls->votes = calloc((size_t)ls->world, sizeof(*ls->votes));
 	if (!ls->votes)
@@ -92,13 +93,13 @@ static void release(struct lockstep *ls, bool orderly)
 		ls_buckets_release(ls);
 		ls_control_close(ls);
 	}
+	ls_saves_close(ls);
 	ls_states_release(ls);
 	ls_sampler_release(&ls->sampler);
 	ls_store_close(ls->store);
 	if (ls->comm)
 		ls->ops->close(ls->comm, orderly);
 	free(ls->votes);
-	free(ls->bad);
 	free(ls);
 }
 
@@ -114,7 +115,8 @@ lockstep_status lockstep_start(const struct lockstep_options *opt, struct lockst
 			*err = (struct lockstep_err){ -1, "no memory for a handle" };
 		return LOCKSTEP_AGAIN;
 	}
-	ls->newest = -1;
+	ls->newest = ls->top = ls->snapped = ls->newest_slot = -1;
+	ls->head = ls->next = LS_NO_SAVING;
 	if (gethostname(ls->host, sizeof(ls->host) - 1) < 0)
 		snprintf(ls->host, sizeof(ls->host), "unknown host");
 	ls_events_open(&ls->events);
@@ -132,12 +134,15 @@ lockstep_status lockstep_start(const struct lockstep_options *opt, struct lockst
 void lockstep_finish(struct lockstep *ls)
 {
 	struct ls_err e = LS_ERR_INIT;
-	bool stop, save;
+	ls_status st = LS_OK;
 
 	if (!ls)
 		return;
 	if (!ls->failed)
-		ls->failed = ls_control_wait(ls, &stop, &save, &e) != LS_OK;
+		st = ls_control_wait(ls, &e);
+	if (!ls->failed && !st)
+		st = ls_saves_flush(ls, &e); /* what fails now, saver.c has told */
+	ls->failed |= st && st != LS_AGAIN;
 	ls_signal_unwatch();
 	release(ls, !ls->failed);
 }

@@ -26,7 +26,9 @@ void ls_events_open(struct ls_events *ev)
 	long fd;
 	int flags;
 
-	*ev = (struct ls_events){ .fd = -1, .plain = !text || !*text };
+	atomic_init(&ev->fd, -1);
+	ev->plain = !text || !*text;
+	ev->next_line_s = 0;
 	if (ev->plain)
 		return;
 	fd = strtol(text, &end, 10);

@@ -1,10 +1,12 @@
 /* options.c -- what the program asks for and what the launcher set in the environment, merged; the launcher wins.
  *
  * A variable that does not parse is an error, not a default: a checkpoint interval of "1O0" must not mean "never". */
+#include "core/hold.h"
 #include "worker/rank.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char *text_of(const char *name, const char *otherwise)
 {
@@ -44,6 +46,16 @@ static ls_status plan_of(struct ls_settings *s, struct ls_err *err)
 	return st ? st : number_of("RANK", 0, -1, &s->planned_rank, err);
 }
 
+static ls_status busy_of(bool *ret_wait, struct ls_err *err)
+{
+	const char *text = text_of("LOCKSTEP_CHECKPOINT_WHEN_BUSY", "Replace");
+
+	if (strcmp(text, "Replace") && strcmp(text, "Wait"))
+		return ls_fail(err, LS_USAGE, 0, "environment: LOCKSTEP_CHECKPOINT_WHEN_BUSY=%s: want Replace or Wait", text);
+	*ret_wait = !strcmp(text, "Wait");
+	return LS_OK;
+}
+
 ls_status ls_settings_merge(const struct lockstep_options *opt, struct ls_settings *ret, struct ls_err *err)
 {
 	const struct {
@@ -52,6 +64,8 @@ ls_status ls_settings_merge(const struct lockstep_options *opt, struct ls_settin
 	} numbers[] = {
 		{ "LOCKSTEP_CHECKPOINT_STEPS", 0, opt->every_steps, &ret->every_steps },
 		{ "LOCKSTEP_CHECKPOINT_SECONDS", 0, opt->every_seconds, &ret->every_seconds },
+		{ "LOCKSTEP_CHECKPOINT_MEMORY_STEPS", 0, 0, &ret->memory_steps },
+		{ "LOCKSTEP_CHECKPOINT_COPIES", 0, 0, &ret->copies },
 		{ "LOCKSTEP_ATTEMPT", 0, 0, &ret->attempt },
 	};
 	int64_t keep;
@@ -72,7 +86,9 @@ ls_status ls_settings_merge(const struct lockstep_options *opt, struct ls_settin
 	ret->keep = keep > INT32_MAX ? INT32_MAX : (int)keep;
 	ret->total_steps = opt->total_steps;
 	ret->checkpoint_uri = text_of("LOCKSTEP_CHECKPOINT_URI", opt->checkpoint_uri);
+	ret->agent = text_of(LS_AGENT_ENV, NULL);
 	ret->job = text_of("LOCKSTEP_JOB", "");
 	ret->backend = text_of("LOCKSTEP_BACKEND", NULL);
-	return plan_of(ret, err);
+	st = busy_of(&ret->wait_when_busy, err);
+	return st ? st : plan_of(ret, err);
 }

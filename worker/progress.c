@@ -1,7 +1,8 @@
 /* progress.c -- the end of a step: report it, save when due, and stop together.
  *
  *     step N's end:  take the sum of what the ranks said at the end of step N-1  (it has had a whole step to arrive)
- *                    a notice anywhere: save, LOCKSTEP_STOP everywhere;  a save due: save
+ *                    saves on their way go on (save.c)
+ *                    a notice anywhere: save, LOCKSTEP_STOP everywhere;  a save due: begin it
  *                    start to sum what the ranks say now
  *
  * Invariant: what the ranks act on at the end of a step is the same everywhere, for it is a sum that all of them
@@ -12,37 +13,39 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 ls_status ls_control_open(struct lockstep *ls, struct ls_err *err)
 {
 	return ls->ops->plan(ls->comm, ls->control, LS_CONTROL_N, LS_F64, LS_SUM, &ls->control_plan, err);
 }
 
-static ls_status control_start(struct lockstep *ls, struct ls_err *err)
+ls_status ls_control_start(struct lockstep *ls, struct ls_err *err)
 {
 	ls_status st;
 
+	memset(ls->control, 0, sizeof(ls->control));
 	ls->control[LS_CONTROL_STOP] = ls_signal_came();
 	ls->control[LS_CONTROL_SAVE] = ls->rank == 0 && ls->set.every_seconds && ls_clock_s() >= ls->next_save_s;
+	ls_saves_say(ls, ls->control);
 	st = ls->ops->start(ls->control_plan, err);
 	ls->control_active = !st;
 	return st;
 }
 
-ls_status ls_control_wait(struct lockstep *ls, bool *ret_stop, bool *ret_save, struct ls_err *err)
+ls_status ls_control_wait(struct lockstep *ls, struct ls_err *err)
 {
 	ls_status st;
 
-	*ret_stop = *ret_save = false;
 	if (!ls->control_active)
 		return LS_OK;
 	st = ls_reduce_wait(ls->control_plan, err);
 	if (st)
 		return st;
 	ls->control_active = false;
-	*ret_stop = ls->control[LS_CONTROL_STOP] > 0;
-	*ret_save = ls->control[LS_CONTROL_SAVE] > 0;
-	return LS_OK;
+	ls->stop_wanted |= ls->control[LS_CONTROL_STOP] > 0;
+	ls->save_wanted |= ls->control[LS_CONTROL_SAVE] > 0;
+	return ls_saves_hear(ls, ls->control, err);
 }
 
 void ls_control_close(struct lockstep *ls)
@@ -60,21 +63,27 @@ static void warn_no_place(struct lockstep *ls)
 	ls->told_no_place = true;
 }
 
-/* A save that fails costs at most the work since the last one: training goes on, and people are told. */
-static ls_status save_or_warn(struct lockstep *ls, long long step, struct ls_err *err)
+static void tell_failed(struct lockstep *ls, long long step, const struct ls_err *err)
 {
-	char good[64] = "none is published yet";
-	ls_status st = ls_save(ls, step, err);
+	char good[64] = "this attempt has published none yet";
 
-	ls->next_save_s = ls_clock_s() + (double)ls->set.every_seconds;
-	if (st != LS_AGAIN)
-		return st;
 	if (ls->newest >= 0)
 		snprintf(good, sizeof(good), "the newest good one is step %lld", ls->newest);
 	if (ls->rank == 0)
-		ls_event_send(
-			ls, "savefailed step=%lld text=%s; older checkpoints are whole: %s", step, err->text, good);
-	return LS_AGAIN;
+		ls_event_send(ls, "savefailed step=%lld text=%s; older checkpoints are whole: %s", step, err->text, good);
+}
+
+/* A save that fails costs at most the work since the last one: training goes on, and people are told. What fails in the background,
+ * saver.c tells. */
+static ls_status save(struct lockstep *ls, long long step, bool now, struct ls_err *err)
+{
+	ls_status st = now ? ls_save_now(ls, step, err) : ls_save_begin(ls, step, true, err);
+
+	ls->next_save_s = ls_clock_s() + (double)ls->set.every_seconds;
+	ls->save_wanted = false;
+	if (st == LS_AGAIN)
+		tell_failed(ls, step, err);
+	return st;
 }
 
 lockstep_status lockstep_save(struct lockstep *ls, int64_t step, struct lockstep_err *err)
@@ -84,7 +93,7 @@ lockstep_status lockstep_save(struct lockstep *ls, int64_t step, struct lockstep
 
 	if (!ls->store)
 		warn_no_place(ls);
-	st = save_or_warn(ls, step, &e);
+	st = save(ls, step, true, &e);
 	ls->step_began_s = ls_clock_s();
 	if (st != LS_AGAIN)
 		return ls_give(ls, st, &e, err);
@@ -107,39 +116,41 @@ lockstep_status lockstep_restore(struct lockstep *ls, int64_t *ret_step, struct 
 	return ls_give(ls, st, &e, err);
 }
 
-/* The work of lockstep_step_end() after the report; *ret_stop: all ranks leave now. */
-static ls_status step_end(struct lockstep *ls, long long step, bool *ret_stop, struct ls_err *err)
+/* The work of lockstep_step_end() after the report. */
+static ls_status step_end(struct lockstep *ls, long long step, struct ls_err *err)
 {
-	bool due = ls->set.every_steps && step % ls->set.every_steps == 0, due_by_time;
+	bool due = ls->set.every_steps && step % ls->set.every_steps == 0;
 	ls_status st = ls_buckets_agree(ls, err);
 
 	if (!st)
-		st = ls_control_wait(ls, ret_stop, &due_by_time, err);
+		st = ls_control_wait(ls, err);
 	if (st)
 		return st;
-	if ((due || due_by_time || *ret_stop) && !ls->store)
+	due |= ls->save_wanted || ls->stop_wanted;
+	if (due && !ls->store)
 		warn_no_place(ls);
-	else if (due || due_by_time || *ret_stop)
-		st = save_or_warn(ls, step, err);
+	else if (due)
+		st = save(ls, step, ls->stop_wanted, err);
+	else if (ls->store && ls->set.memory_steps && step % ls->set.memory_steps == 0)
+		st = ls_save_memory(ls, step, err);
 	if (st && st != LS_AGAIN)
 		return st;
-	return *ret_stop ? LS_OK : control_start(ls, err);
+	return ls->stop_wanted ? LS_OK : ls_control_start(ls, err);
 }
 
 lockstep_status lockstep_step_end(
 	struct lockstep *ls, int64_t step, double loss, int64_t samples, struct lockstep_err *err)
 {
 	struct ls_err e = LS_ERR_INIT;
-	bool stop = false;
 	ls_status st;
 
 	ls_event_progress(ls, step, loss, samples, ls_clock_s() - ls->step_began_s);
-	st = step_end(ls, step, &stop, &e);
+	st = step_end(ls, step, &e);
 	ls->step_began_s = ls_clock_s();
 	if (st)
 		return ls_give(ls, st, &e, err);
 	ls->failed = false; /* whatever the program did wrong before, it is in step with the others again */
-	if (!stop)
+	if (!ls->stop_wanted)
 		return LOCKSTEP_OK;
 	if (ls->rank == 0)
 		ls_event_send(ls, "stopping step=%lld", (long long)step);

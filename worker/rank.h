@@ -2,9 +2,11 @@
  *
  *     context.c   start, finish, the plain collectives      sampler.c   whose turn is which sample
  *     options.c   options and environment                   state.c     what a checkpoint holds; who writes what
- *     vote.c      "did it work everywhere?"                 save.c      one checkpoint, all ranks
- *     bucket.c    gradients                                 restore.c   the newest checkpoint that verifies
- *     progress.c  the end of a step                         events.c    lines to the shim; errors to the caller
+ *     vote.c      "did it work everywhere?"                 snapshot.c  the copy that training waits for
+ *     bucket.c    gradients                                 saver.c     the thread that carries it to the store
+ *     progress.c  the end of a step                         save.c      what the ranks agree on about saves
+ *     events.c    lines to the shim; errors to the caller   restore.c   the newest checkpoint: which, and from where
+ *                                                           load.c      its bytes, into place
  *
  * Invariant: whatever one rank decides that the others must follow (a save, a stop, a skipped checkpoint) is agreed
  * by a collective before anybody acts on it, and a rank whose own part failed still takes part in that collective.
@@ -18,17 +20,24 @@
 #include "core/store.h"
 #include "lockstep/lockstep.h"
 #include "worker/sampler.h"
+#include "worker/saver.h"
+
+#include <stdatomic.h>
 
 struct ls_settings {             /* options and environment, merged; strings are borrowed from whichever said it */
 	const char *checkpoint_uri;  /* NULL: none */
 	const char *job, *backend;
 	int64_t total_steps, every_steps, every_seconds, attempt;
 	int keep;
+	int64_t memory_steps;        /* snapshots in memory between saves; 0: none */
+	int64_t copies;              /* of snapshots, on another host: 0 or 1 */
+	bool wait_when_busy;         /* a third save waits, instead of replacing the second */
+	const char *agent;           /* NULL: nobody holds snapshots */
 	int64_t planned_world, planned_rank; /* what the launcher started; -1: no launcher */
 };
 
 struct ls_events {
-	int fd;                 /* -1: none */
+	atomic_int fd;          /* -1: none; the saver speaks too */
 	bool plain;             /* no shim: rank 0 tells a person */
 	double next_line_s;     /* when the next plain progress line is due */
 };
@@ -54,19 +63,42 @@ struct ls_bucket {
 };
 
 struct ls_state {
-	char *name;              /* in the shard: NAME, or rank-00003/NAME of private state */
+	char *name, *stored;     /* in the shard: NAME, rank-00003/NAME of private state, NAME[FIRST:LAST] of sharded */
 	char *data;
-	bool replicated;
+	bool on_gpu;
+	enum lockstep_state_kind kind;
 	enum ls_dtype dtype;
 	int ndim;
-	int64_t shape[LS_ST_MAX_DIMS];
+	int64_t shape[LS_ST_MAX_DIMS]; /* as this rank holds it */
 	uint64_t bytes;
 	int owner;               /* the rank that writes it */
-	bool found;              /* scratch of restore.c */
+	int64_t first, rows;     /* sharded: this rank's first row, and the rows of the whole */
+	int64_t *bounds;         /* sharded, once agreed: first and last+1 of every rank */
+	bool found;              /* scratch of load.c */
 };
 
-/* Two numbers that every rank adds up with the others', in the background, one step behind. */
-enum { LS_CONTROL_STOP, LS_CONTROL_SAVE, LS_CONTROL_N };
+/* Numbers that every rank adds up with the others', in the background, one step behind. */
+enum {
+	LS_CONTROL_STOP,         /* has a notice come? */
+	LS_CONTROL_SAVE,         /* rank 0: is a save due by the clock? */
+	LS_CONTROL_ROOM,         /* have I a free slot? */
+	LS_CONTROL_WRITTEN,      /* is my shard of the head save durable? */
+	LS_CONTROL_COPYING,      /* is a copy of a snapshot on its way to another host? */
+	LS_CONTROL_FAILING,      /* did its last try fail? */
+	LS_CONTROL_PUBLISHED,    /* rank 0: is its manifest? */
+	LS_CONTROL_FENCED,       /* rank 0: or has somebody claimed a newer generation? */
+	LS_CONTROL_GENERATION,   /* rank 0: ours, once it is known */
+	LS_CONTROL_N
+};
+
+#define LS_NO_SAVING ((struct ls_saving){ .step = -1, .slot = -1 })
+
+/* One save on its way; the same on all ranks, but for the slot. */
+struct ls_saving {
+	long long step;          /* -1: none */
+	int slot;
+	double began_s, stall_s; /* when, and how long training stood still for it */
+};
 
 struct lockstep {
 	struct ls_comm *comm;
@@ -88,16 +120,34 @@ struct lockstep {
 
 	struct ls_store *store;  /* NULL: no checkpoints */
 	bool told_no_place;
-	long long newest;        /* the newest published step that this run knows to be good; -1: none */
-	long long *bad;          /* published steps that did not verify: unpublished by the next save */
-	size_t n_bad;
+	unsigned generation;     /* 0: not claimed yet */
+	long long newest;        /* the newest step that this run published, or came from in the store; -1: none */
+	long long resumed;       /* where restore began; 0: at the beginning */
 	double next_save_s;      /* rank 0's clock, for every_seconds */
+
+	struct ls_layout layout;
+	struct ls_saver *saver;  /* made with the first snapshot */
+	struct ls_saving head, next; /* being written; waiting for that */
+	bool room;               /* every rank has a free slot, and its last snapshot is whole */
+	bool publishing;         /* all shards of head are written */
+	bool failing;            /* the last try to write head, on some rank */
+	bool told_replaced;      /* since the last save that worked */
+	long long top;           /* the newest step published in this generation; -1 */
+	char who[256];           /* the line in our claim */
+	int newest_slot;         /* the newest snapshot, whole on all ranks by the time another one begins; -1 */
+	long long snapped;       /* its step; -1 */
+
+	struct ls_hold *hold;    /* NULL: nobody holds snapshots */
+	bool may_forget;         /* snapshots of earlier attempts are still held */
+	char neighbour[256];     /* where copies go; "": nowhere */
+	bool copying;            /* on some rank */
+	bool told_skipped;       /* that snapshots in memory are */
 
 	struct ls_sampler sampler;
 
 	double control[LS_CONTROL_N];
 	struct ls_reduce *control_plan;
-	bool control_active;
+	bool control_active, stop_wanted, save_wanted; /* wanted: agreed, and not acted upon yet */
 	double step_began_s;
 };
 
@@ -125,13 +175,54 @@ ls_status ls_states_deal(struct ls_state *states, size_t n, int rank, int world,
 void ls_shape_text(enum ls_dtype dtype, int ndim, const int64_t *shape, struct ls_str *ret); /* "F32[64,128]" */
 void ls_states_release(struct lockstep *ls);
 
-/* save.c, restore.c */
-ls_status ls_save(struct lockstep *ls, long long step, struct ls_err *err);
+/* save.c */
+/* Make layout and saver, once. */
+ls_status ls_saves_open(struct lockstep *ls, struct ls_err *err);
+/* Take a snapshot, and have it written in the background. LS_AGAIN: no snapshot. */
+ls_status ls_save_begin(struct lockstep *ls, long long step, bool to_store, struct ls_err *err);
+/* The same, and wait until it is published: LS_AGAIN if a try to write it failed; it is given up then. */
+ls_status ls_save_now(struct lockstep *ls, long long step, struct ls_err *err);
+/* What is on its way is published, or its last try failed. */
+ls_status ls_saves_flush(struct lockstep *ls, struct ls_err *err);
+void ls_saves_say(struct lockstep *ls, double *control);               /* this rank's numbers */
+/* The snapshot of a step between saves, unless copies of the one before are still on their way: if a host were lost then, neither step
+ * would be whole. */
+ls_status ls_save_memory(struct lockstep *ls, long long step, struct ls_err *err);
+ls_status ls_saves_hear(struct lockstep *ls, const double *control, struct ls_err *err); /* act on the sums */
+/* Before older state comes back: what is on its way is published, or given up. */
+ls_status ls_saves_end(struct lockstep *ls, struct ls_err *err);
+void ls_saves_close(struct lockstep *ls);
+
+/* restore.c */
 ls_status ls_restore(struct lockstep *ls, long long *ret_step, struct ls_err *err);
+/* State is in place: the sampler follows, and people are told. `from`: "store", "memory". */
+void ls_restored(struct lockstep *ls, long long step, uint64_t seed, int64_t epoch, int64_t used, const char *from);
+
+/* load.c -- what restore.c has chosen: shards, and which rank reads which. */
+struct ls_source {
+	int world;                     /* ranks that saved it */
+	size_t n;                      /* shards */
+	uint64_t *bytes;               /* [n] of each; set by open */
+	bool everywhere;               /* every rank reads every shard itself, and nothing is broadcast; the same on all */
+	int (*reader)(const struct ls_source *src, size_t shard);
+	/* On its reader: the shard's header; then all its data, in order, checksum and all. everywhere: a NULL vector is passed over. */
+	ls_status (*open)(struct ls_source *src, size_t shard, struct ls_str *ret_header, struct ls_err *err);
+	ls_status (*read)(struct ls_source *src, size_t shard, const struct iovec *iov, int n, struct ls_err *err);
+	/* Every rank its part: are the shards what was saved? Asked when a header, whose checksum is not known alone, does not fit the
+	 * program. NULL: open was sure already. */
+	ls_status (*verify)(struct ls_source *src, struct ls_err *err);
+	const char *name;              /* "step 40 in file:///…", for messages */
+};
+ls_status ls_load(struct lockstep *ls, struct ls_source *src, struct ls_err *err);
+
+/* memory.c -- snapshots that agents hold. */
+/* The newest snapshot that is whole over all hosts, into place. LS_NOT_FOUND: there is none. Also finds the agents, for what comes. */
+ls_status ls_memory_restore(struct lockstep *ls, struct ls_err *err);
 
 /* progress.c */
 ls_status ls_control_open(struct lockstep *ls, struct ls_err *err);
-ls_status ls_control_wait(struct lockstep *ls, bool *ret_stop, bool *ret_save, struct ls_err *err);
+ls_status ls_control_start(struct lockstep *ls, struct ls_err *err);
+ls_status ls_control_wait(struct lockstep *ls, struct ls_err *err); /* and act on it, or set stop_wanted, save_wanted */
 void ls_control_close(struct lockstep *ls);
 
 /* events.c */

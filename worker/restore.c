@@ -1,223 +1,270 @@
-/* restore.c -- the newest checkpoint that verifies, read by all ranks straight into place.
+/* restore.c -- where a rank begins: from the newest snapshot in memory, else from the newest checkpoint that is whole.
  *
- *     rank 0 lists the published steps ----------------------- all learn them
- *     for each, newest first:
- *       every rank verifies its share of the shards ---------- all agree: whole, or skipped with the reason
- *       every rank reads the tensors that it registered ------ all agree
+ *     snapshots whole over all hosts? (memory.c) ------------- load the newest: the store is not even asked
+ *     rank 0 claims a generation, then lists ----------------- all learn both
+ *     for each, newest first: every rank reads the manifest -- load (load.c), or skip with the reason
  *
  * Damage (a missing or short shard, a wrong checksum, an unreadable block) is skipped: an older checkpoint helps. A
  * tensor that is missing or has another shape is not: the program changed, and silently falling back to older state
  * would hide it. Anything else (no memory, a server away) ends the restore with LS_AGAIN, so that a passing trouble
- * loses no progress. */
+ * loses no progress. A claim that cannot be had (a full disk) is only told: the first save tries again. */
+#include "core/crc32c.h"
 #include "core/event.h"
 #include "worker/rank.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define FIRST_READ (256u << 10) /* most headers are shorter */
+#define LISTS 10 /* of checkpoints, when they change meanwhile */
 
 static bool is_damage(ls_status st, const struct ls_err *err)
 {
 	return st == LS_DATA_BAD || st == LS_NOT_FOUND || (st == LS_AGAIN && err->sys == EIO);
 }
 
-static ls_status place(struct lockstep *ls, const struct ls_shard *shard, const struct ls_st *file,
-	const struct ls_tensor *t, struct ls_state *s, struct ls_err *err)
-{
-	struct ls_str stored = { 0 }, wanted = { 0 };
-	ls_status st;
+/* --- a checkpoint as a source ------------------------------------------------------------------------------------------------ */
 
-	if (t->dtype == s->dtype && t->ndim == s->ndim &&
-		!memcmp(t->shape, s->shape, (size_t)t->ndim * sizeof(t->shape[0]))) {
-		s->found = true;
-		return ls_store_get(ls->store, shard->key, file->data_at + t->begin, s->data, s->bytes, err);
-	}
-	ls_shape_text(t->dtype, t->ndim, t->shape, &stored);
-	ls_shape_text(s->dtype, s->ndim, s->shape, &wanted);
-	err->rank = ls->rank;
-	st = ls_fail(err, LS_USAGE, 0,
-		"tensor '%s' is %s in %s/%s, but %s in this program: the model changed; run the program that "
-		"saved it, or give the new one an empty directory",
-		s->name, ls_str_text(&stored), ls_store_uri(ls->store), shard->key, ls_str_text(&wanted));
-	ls_str_release(&stored);
-	ls_str_release(&wanted);
-	return st;
+struct stored {
+	struct ls_source base;
+	struct lockstep *ls;
+	struct ls_ckpt ckpt;
+	struct { uint64_t at; uint32_t crc32c; } *heads; /* [n_shards] of the headers: their length and checksum */
+	char name[512];
+};
+
+static int reader_of(const struct ls_source *src, size_t shard)
+{
+	return (int)(shard % (size_t)((const struct stored *)src)->ls->world);
 }
 
-static ls_status open_shard(struct lockstep *ls, const struct ls_shard *shard, struct ls_st *ret, struct ls_err *err)
+static ls_status open_shard(struct ls_source *src, size_t i, struct ls_str *ret_header, struct ls_err *err)
 {
-	unsigned char first[8];
-	uint64_t head_bytes;
-	char *head = NULL;
-	ls_status st;
-
-	if (shard->bytes < sizeof(first))
-		return ls_fail(
-			err, LS_DATA_BAD, 0, "%s/%s is too short for a shard", ls_store_uri(ls->store), shard->key);
-	st = ls_store_get(ls->store, shard->key, 0, first, sizeof(first), err);
-	if (!st)
-		st = ls_st_head_bytes(first, shard->bytes, &head_bytes, err);
-	if (st)
-		return st;
-	head = malloc(head_bytes);
-	if (!head)
-		return ls_fail_oom(err);
-	st = ls_store_get(ls->store, shard->key, 0, head, head_bytes, err);
-	if (!st) {
-		st = ls_st_parse(head, head_bytes, shard->bytes, ret, err);
-		if (st == LS_DATA_BAD)
-			ls_err_at(err, st, "%s/%s: ", ls_store_uri(ls->store), shard->key);
-	}
-	free(head);
-	return st;
-}
-
-static struct ls_state *state_of(struct lockstep *ls, const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < ls->n_states; i++)
-		if (!strcmp(ls->states[i].name, name))
-			return &ls->states[i];
-	return NULL;
-}
-
-/* `ret_strangers` counts replicated tensors that this program does not know. */
-static ls_status read_shard(
-	struct lockstep *ls, const struct ls_shard *shard, size_t *ret_strangers, struct ls_err *err)
-{
-	struct ls_st file = { 0 };
-	ls_status st = open_shard(ls, shard, &file, err);
-	size_t i;
-
-	for (i = 0; !st && i < file.n; i++) {
-		struct ls_state *s = state_of(ls, file.tensors[i].name);
-
-		if (s)
-			st = place(ls, shard, &file, &file.tensors[i], s, err);
-		else if (strncmp(file.tensors[i].name, "rank-", 5))
-			++*ret_strangers;
-	}
-	ls_st_release(&file);
-	return st;
-}
-
-static ls_status missing(struct lockstep *ls, const struct ls_ckpt *c, const struct ls_state *s, struct ls_err *err)
-{
-	struct ls_str shape = { 0 };
-	ls_status st;
-
-	err->rank = ls->rank;
-	if (!s->replicated && c->world_size != ls->world)
-		return ls_fail(err, LS_USAGE, 0,
-			"step %lld in %s was saved by %d ranks, this world has %d: private state ('%s') needs "
-			"the same number",
-			c->step, ls_store_uri(ls->store), c->world_size, ls->world, s->name);
-	ls_shape_text(s->dtype, s->ndim, s->shape, &shape);
-	st = ls_fail(err, LS_USAGE, 0,
-		"step %lld in %s holds no tensor '%s' %s: the model changed; run the program that saved it, or "
-		"give the new one an empty directory",
-		c->step, ls_store_uri(ls->store), s->name, ls_str_text(&shape));
-	ls_str_release(&shape);
-	return st;
-}
-
-static ls_status read_all(struct lockstep *ls, const struct ls_ckpt *c, struct ls_err *err)
-{
-	size_t i, strangers = 0;
+	struct stored *s = (struct stored *)src;
+	const struct ls_shard *shard = &s->ckpt.shards[i];
+	uint64_t first = shard->bytes < FIRST_READ ? shard->bytes : FIRST_READ, need = 0;
+	struct ls_str text = { 0 };
 	ls_status st = LS_OK;
 
-	for (i = 0; i < ls->n_states; i++)
-		ls->states[i].found = false;
-	for (i = 0; !st && i < c->n_shards; i++)
-		st = read_shard(ls, &c->shards[i], &strangers, err);
-	for (i = 0; !st && i < ls->n_states; i++)
-		if (!ls->states[i].found || (!ls->states[i].replicated && c->world_size != ls->world))
-			st = missing(ls, c, &ls->states[i], err);
-	if (!st && strangers && ls->rank == 0)
-		ls_event_send(ls,
-			"warning text=step %lld in %s holds %zu tensors that this program does not register: ignored",
-			c->step, ls_store_uri(ls->store), strangers);
-	return st;
+	ls_str_addf(&text, "%*s", (int)first, "");
+	if (text.oom)
+		return ls_fail_oom(err);
+	if (first < 8)
+		st = ls_fail(err, LS_DATA_BAD, 0, "%s/%s is too short for a shard", ls_store_uri(s->ls->store), shard->key);
+	if (!st)
+		st = ls_store_get(s->ls->store, shard->key, 0, text.s, first, err);
+	if (!st)
+		st = ls_st_head_bytes(text.s, shard->bytes, &need, err);
+	if (!st && need > first) {
+		ls_str_addf(&text, "%*s", (int)(need - first), "");
+		st = text.oom ? ls_fail_oom(err) : ls_store_get(s->ls->store, shard->key, first, text.s + first, need - first, err);
+	}
+	if (st) {
+		ls_str_release(&text);
+		return st;
+	}
+	text.len = need; /* what was read beyond the header is read again with the data */
+	src->bytes[i] = shard->bytes;
+	s->heads[i].at = need;
+	s->heads[i].crc32c = ls_crc32c(0, text.s, need);
+	*ret_header = text;
+	return LS_OK;
+}
+
+static ls_status read_shard(struct ls_source *src, size_t i, const struct iovec *iov, int n, struct ls_err *err)
+{
+	struct stored *s = (struct stored *)src;
+	const struct ls_shard *shard = &s->ckpt.shards[i];
+	uint32_t crc32c = 0;
+	ls_status st = ls_store_read(s->ls->store, shard->key, s->heads[i].at, iov, n, &crc32c, err);
+
+	if (st)
+		return st;
+	crc32c = ls_crc32c_combine(s->heads[i].crc32c, crc32c, shard->bytes - s->heads[i].at);
+	if (crc32c == shard->crc32c)
+		return LS_OK;
+	return ls_fail(err, LS_DATA_BAD, 0, "%s/%s has crc32c %08" PRIx32 ", its manifest says %08" PRIx32, ls_store_uri(s->ls->store),
+		shard->key, crc32c, shard->crc32c);
+}
+
+static ls_status verify(struct ls_source *src, struct ls_err *err)
+{
+	struct stored *s = (struct stored *)src;
+
+	return ls_ckpt_verify(s->ls->store, &s->ckpt, (size_t)s->ls->rank, (size_t)s->ls->world, err);
 }
 
 /* The order of the data goes on as saved, whatever seed the program was given now: else samples would be seen twice. */
-static void adopt(struct lockstep *ls, const struct ls_ckpt *c)
+void ls_restored(struct lockstep *ls, long long step, uint64_t seed, int64_t epoch, int64_t used, const char *from)
 {
 	char uri[1024];
 
-	if (ls->rank == 0 && ls->sampler.samples && c->seed != ls->sampler.seed)
-		ls_event_send(ls, "warning text=the sampler goes on with the checkpoint's seed %llu, not with %llu",
-			(unsigned long long)c->seed, (unsigned long long)ls->sampler.seed);
-	ls_sampler_seek(&ls->sampler, c->seed, c->epoch, c->epoch_samples);
-	ls->newest = c->step;
+	if (ls->rank == 0 && ls->sampler.samples && seed != ls->sampler.seed)
+		ls_event_send(ls, "warning text=the sampler goes on with the checkpoint's seed %" PRIu64 ", not with %" PRIu64, seed,
+			ls->sampler.seed);
+	ls_sampler_seek(&ls->sampler, seed, epoch, used);
+	ls->resumed = step;
 	if (ls->rank == 0)
-		ls_event_send(ls, "resumed step=%lld uri=%s", c->step,
+		ls_event_send(ls, "resumed step=%lld from=%s uri=%s", step, from,
 			ls_event_quote(uri, sizeof(uri), ls_store_uri(ls->store)));
 }
 
-static ls_status try_step(struct lockstep *ls, long long step, struct ls_err *err)
+/* All that the ranks take from a manifest. */
+static uint64_t digest(const struct ls_ckpt *c)
 {
-	struct ls_ckpt c = { 0 };
-	ls_status st = ls_ckpt_read(ls->store, step, &c, err);
+	long long numbers[] = { c->world_size, (long long)c->seed, c->epoch, c->epoch_samples, (long long)c->n_shards };
+	uint32_t crc32c = ls_crc32c(0, numbers, sizeof(numbers));
+	size_t i;
 
-	if (!st)
-		st = ls_ckpt_verify(ls->store, &c, (size_t)ls->rank, (size_t)ls->world, err);
-	st = ls_vote(ls, NULL, st, err);
-	if (!st)
-		st = ls_vote(ls, NULL, read_all(ls, &c, err), err);
-	if (!st)
-		adopt(ls, &c);
-	ls_ckpt_release(&c);
+	for (i = 0; i < c->n_shards; i++) {
+		crc32c = ls_crc32c(crc32c, c->shards[i].key, strlen(c->shards[i].key));
+		crc32c = ls_crc32c(crc32c, &c->shards[i].bytes, sizeof(c->shards[i].bytes));
+		crc32c = ls_crc32c(crc32c, &c->shards[i].crc32c, sizeof(c->shards[i].crc32c));
+	}
+	return crc32c;
+}
+
+/* Where hosts have directories of their own under one name, each could hold another checkpoint of one step. */
+static ls_status agree(struct lockstep *ls, const struct ls_ckpt *c, ls_status st, struct ls_err *err)
+{
+	struct ls_vote mine;
+	int r;
+
+	memset(&mine, 0, sizeof(mine));
+	mine.extra = st ? 0 : digest(c);
+	st = ls_vote(ls, &mine, st, err);
+	for (r = 1; !st && r < ls->world; r++)
+		if (ls->votes[r].extra != ls->votes[0].extra)
+			st = ls_fail(err, LS_DATA_BAD, 0, "rank %d reads another manifest of step %lld than rank 0: file:// needs a file system "
+				"that all hosts share", r, c->id.step);
 	return st;
 }
 
-/* On every rank *ret (the caller's to free) holds rank 0's list. The memory is had everywhere before the broadcast
+static ls_status try_one(struct lockstep *ls, struct ls_ckpt_id id, struct ls_err *err)
+{
+	struct stored s = { .base = { .reader = reader_of, .open = open_shard, .read = read_shard, .verify = verify }, .ls = ls };
+	ls_status st = ls_ckpt_read(ls->store, id, &s.ckpt, err);
+
+	if (!st && ls->rank == 0)
+		st = ls_ckpt_check(ls->store, &s.ckpt, err); /* one listing says what is missing */
+	if (!st) {
+		snprintf(s.name, sizeof(s.name), "step %lld in %s", id.step, ls_store_uri(ls->store));
+		s.base.name = s.name;
+		s.base.world = s.ckpt.world_size;
+		s.base.n = s.ckpt.n_shards;
+		s.base.bytes = calloc(s.base.n, sizeof(*s.base.bytes));
+		s.heads = calloc(s.base.n, sizeof(*s.heads));
+		if (!s.base.bytes || !s.heads)
+			st = ls_fail_oom(err);
+	}
+	st = agree(ls, &s.ckpt, st, err);
+	if (!st)
+		st = ls_load(ls, &s.base, err);
+	if (!st) {
+		ls_restored(ls, id.step, s.ckpt.seed, s.ckpt.epoch, s.ckpt.epoch_samples, "store");
+		ls->newest = id.step;
+	}
+	free(s.base.bytes);
+	free(s.heads);
+	ls_ckpt_release(&s.ckpt);
+	return st;
+}
+
+/* --- which ------------------------------------------------------------------------------------------------------------------- */
+
+/* Rank 0: before the list, so that nothing older can be published unseen after it. */
+static void claim(struct lockstep *ls)
+{
+	struct ls_err e = LS_ERR_INIT;
+	bool conditional = true;
+
+	ls->generation = 0;
+	if (ls_ckpt_claim(ls->store, ls->who, 1, &ls->generation, &conditional, &e))
+		ls_event_send(ls, "warning text=no claim on %s yet, the first save tries again: %s", ls_store_uri(ls->store), e.text);
+	else if (!conditional)
+		ls_event_send(ls, "warning text=" LS_NOT_CONDITIONAL, ls_store_uri(ls->store));
+}
+
+/* On every rank *ret (the caller's to free()) holds rank 0's list. The memory is had everywhere before the broadcast
  * needs it. */
-static ls_status list_all(struct lockstep *ls, long long **ret, size_t *ret_n, struct ls_err *err)
+static ls_status list_all(struct lockstep *ls, struct ls_ckpt_id **ret, size_t *ret_n, struct ls_err *err)
 {
 	struct ls_vote mine;
-	long long *steps = NULL;
+	struct ls_ckpt_id *ids = NULL;
 	size_t n = 0;
 	ls_status st = LS_OK;
 
 	memset(&mine, 0, sizeof(mine));
 	if (ls->rank == 0)
-		st = ls_ckpt_list(ls->store, &steps, &n, err);
+		st = ls_ckpt_list(ls->store, &ids, &n, err);
 	mine.extra = n;
+	mine.bytes = ls->generation;
 	st = ls_vote(ls, &mine, st, err);
 	if (st)
 		goto fail;
 	n = (size_t)ls->votes[0].extra;
+	ls->generation = (unsigned)ls->votes[0].bytes;
+	ls->top = -1; /* of this generation */
+	if (ls->saver)
+		ls_saver_set_generation(ls->saver, ls->generation);
 	if (ls->rank != 0)
-		steps = malloc((n + 1) * sizeof(*steps));
-	st = ls_vote(ls, NULL, steps ? LS_OK : ls_fail_oom(err), err);
+		ids = malloc((n + 1) * sizeof(*ids));
+	st = ls_vote(ls, NULL, ids ? LS_OK : ls_fail_oom(err), err);
 	if (!st)
-		st = ls->ops->broadcast(ls->comm, steps, n * sizeof(*steps), 0, err);
+		st = ls->ops->broadcast(ls->comm, ids, n * sizeof(*ids), 0, err);
 	if (st)
 		goto fail;
-	*ret = steps;
+	*ret = ids;
 	*ret_n = n;
 	return LS_OK;
 fail:
-	free(steps);
+	free(ids);
+	return st;
+}
+
+/* One that does not read may be damaged, or be pruned just now by an attempt that is not dead yet: then a newer one is there, and the list
+ * another (core/ckpt.h). All ranks learn rank 0's answer. */
+static ls_status has_moved(struct lockstep *ls, const struct ls_ckpt_id *ids, size_t n, bool *ret, struct ls_err *err)
+{
+	struct ls_ckpt_id *now = NULL;
+	struct ls_vote mine;
+	size_t n_now = 0, i;
+	ls_status st = LS_OK;
+
+	memset(&mine, 0, sizeof(mine));
+	if (ls->rank == 0)
+		st = ls_ckpt_list(ls->store, &now, &n_now, err);
+	for (i = 0; !st && i < n && i < n_now && !ls_ckpt_compare(ids[i], now[i]); i++)
+		;
+	mine.extra = n != n_now || i < n;
+	free(now);
+	st = ls_vote(ls, &mine, st, err);
+	*ret = !st && ls->votes[0].extra;
 	return st;
 }
 
 /* Newest first, until one is read. Fails with the reason why the newest was passed over when none is left. */
-static ls_status try_all(struct lockstep *ls, const long long *steps, size_t n, struct ls_err *err)
+static ls_status try_all(struct lockstep *ls, const struct ls_ckpt_id *ids, size_t n, bool *ret_moved, struct ls_err *err)
 {
+	struct ls_err again = LS_ERR_INIT;
 	struct ls_err first = LS_ERR_INIT;
 	ls_status st = LS_OK;
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		st = try_step(ls, steps[i], err);
+		st = try_one(ls, ids[i], err);
 		if (!st || !is_damage(st, err))
 			return st;
+		st = has_moved(ls, ids, n, ret_moved, &again);
+		if (st || *ret_moved) {
+			*err = again;
+			return st;
+		}
 		if (ls->rank == 0)
-			ls_event_send(ls, "skipped step=%lld text=%s", steps[i], err->text);
-		ls->bad[ls->n_bad++] = steps[i];
+			ls_event_send(ls, "skipped step=%lld text=%s", ids[i].step, err->text);
 		if (i == 0)
 			first = *err;
 		err->rank = -1;
@@ -227,31 +274,50 @@ static ls_status try_all(struct lockstep *ls, const long long *steps, size_t n, 
 	return ls_fail(err, LS_DATA_BAD, 0,
 		"none of the %zu checkpoints in %s is whole; the newest, step %lld: %s. Mend them, or remove "
 		"them to start from the beginning",
-		n, ls_store_uri(ls->store), steps[0], first.text);
+		n, ls_store_uri(ls->store), ids[0].step, first.text);
+}
+
+static ls_status from_store(struct lockstep *ls, struct ls_err *err)
+{
+	bool moved = true;
+	ls_status st = LS_OK;
+	int i;
+
+	if (ls->rank == 0)
+		claim(ls);
+	for (i = 0; !st && moved && i < LISTS; i++) {
+		struct ls_ckpt_id *ids = NULL;
+		size_t n = 0;
+
+		moved = false;
+		st = list_all(ls, &ids, &n, err);
+		if (!st)
+			st = try_all(ls, ids, n, &moved, err);
+		free(ids);
+	}
+	if (!st && moved)
+		st = ls_fail(err, LS_AGAIN, 0, "the checkpoints in %s change faster than they can be read: another job saves there",
+			ls_store_uri(ls->store));
+	return st;
 }
 
 ls_status ls_restore(struct lockstep *ls, long long *ret_step, struct ls_err *err)
 {
-	long long *steps = NULL;
-	size_t n = 0;
 	ls_status st;
 
 	*ret_step = 0;
 	if (!ls->store)
 		return LS_OK;
 	st = ls_states_agree(ls, err);
+	if (!st && ls->saver)
+		st = ls_saves_end(ls, err);
 	if (!st)
-		st = list_all(ls, &steps, &n, err);
-	if (!st) {
-		free(ls->bad);
-		ls->n_bad = 0;
-		ls->bad = malloc((n + 1) * sizeof(*ls->bad));
-		st = ls_vote(ls, NULL, ls->bad ? LS_OK : ls_fail_oom(err), err);
-	}
+		st = ls_memory_restore(ls, err);
+	if (st == LS_NOT_FOUND)
+		st = from_store(ls, err);
 	if (!st)
-		st = try_all(ls, steps, n, err);
-	if (!st && ls->newest >= 0)
-		*ret_step = ls->newest;
-	free(steps);
+		st = ls_saves_open(ls, err); /* its memory is had while the program goes on */
+	if (!st)
+		*ret_step = ls->resumed;
 	return st;
 }

@@ -71,26 +71,41 @@ _lockstep_topo() {
 
 _lockstep_ckpt() {
 	if ((COMP_CWORD == 2)); then
-		_lockstep_words ls show verify --help
+		_lockstep_words ls show verify gc export import --help
 	elif [[ $cur == -* ]]; then
-		_lockstep_words --step --json
-	elif [[ $prev != --step ]]; then
-		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
-		compopt -o filenames
+		case ${COMP_WORDS[2]} in
+		ls) _lockstep_words --json ;;
+		show | verify) _lockstep_words --step --generation --json ;;
+		gc) _lockstep_words --keep --dry-run ;;
+		export) _lockstep_words -o --output --step --generation --force ;;
+		import) _lockstep_words --step ;;
+		esac
+	elif [[ $prev != --step && $prev != --generation && $prev != --keep ]]; then
+		_lockstep_files '*'
 	fi
+}
+
+_lockstep_bench() {
+	case $prev in
+	bench) _lockstep_words ckpt --help ;;
+	--like) _lockstep_files '*.safetensors' ;;
+	--uri | --mib | -np | --step-ms | --saves) ;;
+	*) _lockstep_words --uri --mib --like -np --step-ms --saves --json ;;
+	esac
 }
 
 _lockstep() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
-		_lockstep_words run topo ckpt report explain help version --help --version
+		_lockstep_words run topo ckpt bench report explain help version --help --version
 		return
 	fi
 	case ${COMP_WORDS[1]} in
 	run) _lockstep_run ;;
 	topo) _lockstep_topo ;;
 	ckpt) _lockstep_ckpt ;;
+	bench) _lockstep_bench ;;
 	report) if [[ $cur == -* ]]; then _lockstep_words -o --output --help; else _lockstep_files '*'; fi ;;
 	explain) _lockstep_words --markdown --help metadata spec spec.workers spec.placement spec.checkpoint spec.runPolicy ;;
 	esac

@@ -23,7 +23,7 @@
  *   Errors     every call that can fail returns a status; `err` gets one sentence. LOCKSTEP_RANK_LOST and worse are
  *              final for this attempt: leave main() with lockstep_exit_code(status) and the launcher decides about the
  *              next one. LOCKSTEP_STOP is no error: save is done, leave with lockstep_exit_code (143).
- *   Linking    cc prog.c -llockstep; or, without installing: mpicc -Iinclude prog.c build/liblockstep.a -lhwloc -lyaml -lcjson -lm
+ *   Linking    cc prog.c -llockstep; or, without installing: mpicc -Iinclude prog.c build/liblockstep.a -lhwloc -lyaml -lcjson -lexpat -lm
  *   Without the launcher the library works in a plain `mpirun ./prog`, and in a single process.
  *   Determinism: sums are made in rank order, so that one manifest, seed and world size give the same bits every time.
  */
@@ -104,16 +104,20 @@ lockstep_status lockstep_bucket_ready(struct lockstep *ls, int bucket, struct lo
 lockstep_status lockstep_bucket_wait(struct lockstep *ls, struct lockstep_err *err);
 
 /* Checkpointed state. Replicated: equal on all ranks, stored once. Private: stored per rank (a restore needs the
- * same world size). RNG state and step counters are state like any other. */
-enum lockstep_state_kind { LOCKSTEP_REPLICATED, LOCKSTEP_PRIVATE };
+ * same world size). Sharded: each rank holds some rows of one tensor (an optimizer's state, ZeRO); a restore deals them
+ * out anew over any number of ranks. RNG state and step counters are state like any other. */
+enum lockstep_state_kind { LOCKSTEP_REPLICATED, LOCKSTEP_PRIVATE, LOCKSTEP_SHARDED };
 lockstep_status lockstep_state_add(struct lockstep *ls, const char *name, void *data, enum lockstep_dtype dtype,
 	int ndim, const int64_t *shape, enum lockstep_state_kind kind, struct lockstep_err *err);
-/* Collective. LOCKSTEP_AGAIN: not saved (disk full, …); older checkpoints are whole; training may go on. A step that
- * is published already is not written again; without a checkpoint URI nothing is, which is a warning and
- * LOCKSTEP_OK. */
+/* Rows [first_row, first_row + shape[0]) of a tensor of `rows` rows; over all ranks they must tile it. shape[0] may be 0. */
+lockstep_status lockstep_state_add_sharded(struct lockstep *ls, const char *name, void *data, enum lockstep_dtype dtype,
+	int ndim, const int64_t *shape, int64_t first_row, int64_t rows, struct lockstep_err *err);
+/* Collective. Saves and waits until the checkpoint is published. LOCKSTEP_AGAIN: not saved (disk full, …); older
+ * checkpoints are whole; training may go on. A step that is published already is not written again; without a
+ * checkpoint URI nothing is, which is a warning and LOCKSTEP_OK. */
 lockstep_status lockstep_save(struct lockstep *ls, int64_t step, struct lockstep_err *err);
-/* Collective. Newest checkpoint whose every shard verifies; those skipped are reported as warnings. *ret_step = 0:
- * none yet. */
+/* Collective; also later, to go back: what is being saved is waited for. The newest snapshot that the hosts' agents hold whole, else the newest checkpoint whose every shard verifies; those
+ * skipped are reported as warnings. *ret_step = 0: none yet. After an error the registered state may hold anything. */
 lockstep_status lockstep_restore(struct lockstep *ls, int64_t *ret_step, struct lockstep_err *err);
 
 /* The next `batch` sample indices of this rank. The order of an epoch depends on seed and epoch alone: the world
@@ -122,9 +126,10 @@ lockstep_status lockstep_restore(struct lockstep *ls, int64_t *ret_step, struct 
 void lockstep_sampler_next(struct lockstep *ls, int64_t *ret_indices);
 int64_t lockstep_sampler_epoch(const struct lockstep *ls);
 
-/* End of a step: report it (loss as this rank knows it; samples this rank used), beat the heart, save when due, and
+/* End of a step: report it (loss as this rank knows it; samples this rank used), beat the heart, begin a save when due, and
  * agree with the others on a termination notice: LOCKSTEP_STOP after the checkpoint is written. Collective. A save
- * that fails is a warning. */
+ * takes a copy of the state here and is written in the background while training goes on; one that fails is a warning, and is
+ * tried again. */
 lockstep_status lockstep_step_end(struct lockstep *ls, int64_t step, double loss, int64_t samples,
 	struct lockstep_err *err);
 

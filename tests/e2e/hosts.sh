@@ -21,6 +21,11 @@ echo up
 wait
 P
 chmod +x prog.sh
+hold() { # DIR: two hosts, each rank's snapshot in its agent, and a copy in the other's
+	rm -f go kept.* address.*
+	start --dir "$1" --max-restarts 1 -np 2 -H host0:1,host1:1 -- python3 "$ROOT/tests/run/agent.py" copy
+	wait_until 20 eval '[ -e kept.0 ] && [ -e kept.1 ]' || fail "$1: snapshots are held and copied" "$(cat out err)"
+}
 
 out=$(on host0 "$B/lockstep" topo -H $H -np 4 2>&1)
 expect_eq "lockstep topo asks the hosts themselves" 0 $?
@@ -85,6 +90,15 @@ for v in 4 5; do
 	if cmp -s <(curve whole$v) <(curve died$v); then ok "$t: the same loss curve"; else fail "$t: the same loss curve" "$(cat died.out)"; fi
 	no_leftovers "$t: nothing stays after that" 10
 
+	# --- snapshots in the hosts' agents --------------------------------------------------------------------------------------------
+	hold agents$v
+	touch go
+	wait $job
+	expect_eq "$t: a rank that had a snapshot held is killed: the next attempt succeeds" 0 $?
+	expect_match "$t: each host's agent has its rank's snapshot, and a copy of the other's" \
+		"\[0\] found 0/7 1/7\+.*\[1\] found 0/7\+ 1/7" "$(sort out | tr '\n' ' ')"
+	no_leftovers "$t: no agent stays on any host" 2
+
 	# --- a world that is not the planned one ---------------------------------------------------------------------------------------
 	# An engine that does what Open MPI 5 does with host lists in OMPI_MCA_ variables: ignores them.
 	cat >alone <<W
@@ -120,6 +134,20 @@ expect_eq "minReplicas: a lost host that stays away does not end the job" 0 $?
 expect_match "it says without whom it goes on" "host1: no answer within 3 s; going on without" "$(cat shrunk.out)"
 expect_match "and with how many ranks, from a checkpoint" "attempt 1, 1 rank on .*resumed from step (40|80|120)" "$(tr '\n' ' ' <shrunk.out)"
 hosts start host1
+
+# --- a lost host's snapshot is with its neighbour ---------------------------------------------------------------------------------
+
+hold neighbour
+hosts kill host1
+hosts start host1
+wait $job
+expect_eq "a host with a held snapshot dies: the next attempt succeeds" 0 $?
+expect_match "its rank's snapshot is with the neighbour" "\[0\] found 0/7 1/7\+.*\[1\] found \[1\]" "$(sort out | tr '\n' ' ')"
+no_leftovers "and no agent stays on any host" 2
+hold orphans
+kill -9 $(procs_on host0 lockstep | head -1)
+wait $job 2>/dev/null
+no_leftovers "the launcher of two hosts' agents is killed: none stays" 10
 
 # --- hosts that do not answer -------------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,10 @@
 #!/bin/bash
-# The real safetensors package and our reader and writer understand each other; see ckpt_python.py.
+# The real safetensors package and our reader and writer understand each other, and whole checkpoints can be read without us; see ckpt_python.py.
 . "$(dirname "$0")/../lib.sh"
 
 python=${LOCKSTEP_TEST_PYTHON:-$ROOT/build/venv-python/bin/python3}
 if [ -x "$python" ]; then
-	out=$("$python" "$ROOT/tests/run/ckpt_python.py" "$B/tests/test_safetensors" 2>&1)
+	out=$("$python" "$ROOT/tests/run/ckpt_python.py" "$B/tests/test_safetensors" "$B/lockstep" 2>&1)
 	expect_match "the safetensors package and ours read each other's files" "^ckpt_python: ok" "$out"
 	echo "$out" | tail -1
 else

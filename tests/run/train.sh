@@ -22,7 +22,9 @@ job whole >whole.out 2>&1
 expect_eq "an undisturbed run" 0 $?
 expect_match "learns the digits" "accuracy 0\.9[5-9]" "$(tail -2 whole.out)"
 expect_eq "every step of every rank is in the table" "400 400" "$(awk -F, 'NR > 1 { n[$2]++ } END { print n[0], n[1] }' whole/steps.csv)"
-expect_eq "the newest 3 checkpoints stay" "step-000000000300 step-000000000350 step-000000000400" "$(ls whole/checkpoints | tr '\n' ' ' | sed 's/ $//')"
+expect_eq "the newest 3 checkpoints stay, and the claim on them" \
+	"generation-00000001.json step-000000000300-g00000001 step-000000000350-g00000001 step-000000000400-g00000001" \
+	"$(ls whole/checkpoints | tr '\n' ' ' | sed 's/ $//')"
 expect_match "they verify" "whole" "$(lockstep ckpt verify whole/checkpoints 2>&1)"
 expect_match "the report is there" "<svg" "$(cat whole/report.html)"
 job again >again.out 2>&1
@@ -50,7 +52,7 @@ wait $!
 expect_eq "SIGTERM: exit 143" 143 $?
 expect_match "SIGTERM: it stopped at a step" "stopped at step [0-9]+, as asked" "$(cat term.out)"
 at=$(sed -n 's/.*stopped at step \([0-9]*\).*/\1/p' term.out)
-expect_eq "SIGTERM: a checkpoint of that step was written" "$(printf 'step-%012d' "$at")" "$(ls term/checkpoints | tail -1)"
+expect_eq "SIGTERM: a checkpoint of that step was written" "$(printf 'step-%012d-g00000001' "$at")" "$(ls term/checkpoints | tail -1)"
 job term >term2.out 2>&1
 expect_eq "a later run" 0 $?
 expect_match "continues from there" "resumed from step $at" "$(cat term2.out)"
@@ -67,11 +69,12 @@ printf 'X' | dd of="damaged/checkpoints/$newest/rank-00001.safetensors" bs=1 see
 lockstep ckpt verify damaged/checkpoints >verify.out 2>&1
 expect_eq "lockstep ckpt verify finds one flipped byte" 1 $?
 expect_match "and names the shard" "rank-00001.safetensors" "$(cat verify.out)"
-mkdir damaged/checkpoints/step-000000000999
-cp "damaged/checkpoints/$newest/rank-00000.safetensors" damaged/checkpoints/step-000000000999/
+mkdir damaged/checkpoints/step-000000000999-g00000001
+cp "damaged/checkpoints/$newest/rank-00000.safetensors" damaged/checkpoints/step-000000000999-g00000001/
+step=${newest#step-}
 job damaged >damaged2.out 2>&1
 expect_eq "the job goes on" 0 $?
-expect_match "the damaged checkpoint is passed over, by name and reason" "checkpoint of step $((10#${newest#step-})) is passed over: .*rank-00001" "$(cat damaged2.out)"
+expect_match "the damaged checkpoint is passed over, by name and reason" "checkpoint of step $((10#${step%-g*})) is passed over: .*shard 1 of step" "$(cat damaged2.out)"
 expect_match "the one before is used" "resumed from step 150" "$(cat damaged2.out)"
 same_curve "on the same loss curve again" damaged
 

@@ -187,7 +187,8 @@ static void test_full(void)
 	check("placement", job.bind == LS_BIND_GPU && job.within == LS_WITHIN_RACK, "enums");
 	check_list("keys", &job.topology_keys, "example.com/block | example.com/rack");
 	check("checkpoint", !strcmp(job.checkpoint_uri, "s3://bucket/prefix") && job.every_steps == 0 &&
-		job.every_seconds == 300 && job.keep == 5, job.checkpoint_uri);
+		job.every_seconds == 300 && job.keep == 5 && job.when_busy == LS_BUSY_WAIT &&
+		job.memory_steps == 10 && job.copies == 1, job.checkpoint_uri);
 	check("policy", job.backoff_limit == 7 && job.active_deadline_s == 86400 && job.ttl_s == 0 && job.suspend &&
 		job.hang_timeout_s == 0 && job.hang_timeout_given, "numbers");
 	check("exit codes", job.retryable[3] && job.retryable[143] && !job.retryable[137] && !job.retryable[1], "set");

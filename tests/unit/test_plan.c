@@ -141,8 +141,8 @@ static void test_environment(void)
 		{ 3, "JAX_COORDINATOR_ADDRESS", "10.0.0.1:500" }, { 3, "JAX_NUM_PROCESSES", "4" }, { 3, "JAX_PROCESS_ID", "3" },
 		{ 2, "TF_CONFIG", "{\"cluster\": {\"worker\": [\"10.0.0.1:500\", \"10.0.0.1:510\", \"10.0.0.2:520\", \"10.0.0.2:530\"]}, "
 			"\"task\": {\"type\": \"worker\", \"index\": 2}}" },
-		{ 3, "LOCKSTEP_JOB", "j" }, { 3, "LOCKSTEP_ATTEMPT", "7" }, { 3, "LOCKSTEP_CHECKPOINT_URI", "file:///c" },
-		{ 3, "LOCKSTEP_RESUME", "" }, { 3, "GLOO_SOCKET_IFNAME", "eth1" }, { 0, "CUDA_VISIBLE_DEVICES", NULL },
+		{ 3, "LOCKSTEP_JOB", "j" }, { 3, "LOCKSTEP_ATTEMPT", "7" }, { 3, "LOCKSTEP_AGENT", "agent" },
+		{ 3, "LOCKSTEP_CHECKPOINT_URI", "file:///c" }, { 3, "LOCKSTEP_RESUME", "" }, { 3, "GLOO_SOCKET_IFNAME", "eth1" }, { 0, "CUDA_VISIBLE_DEVICES", NULL },
 		{ 0, "OMPI_MCA_btl", "self,vader,tcp" }, { 0, "OMPI_MCA_pml", "ucx" /* the user's wins, on every host */ },
 		{ 0, "MINE", "of the user" }, { 0, "OMP_NUM_THREADS", "2" },
 	};
@@ -153,7 +153,7 @@ static void test_environment(void)
 	struct ls_job job = { 0 };
 	struct ls_environ e = { .job = &job, .plan = &plan, .run_id = "id", .attempt = 7, .restarts = 1, .max_restarts = 3,
 		.checkpoint_uri = "file:///c", .resume = "", .user_env = user, .ports = ports, .engine_major = 4,
-		.session_shm = "/dev/shm/x", .inherited = inherited };
+		.agent = "agent", .session_shm = "/dev/shm/x", .inherited = inherited };
 	size_t i;
 
 	CU_ASSERT_EQUAL_FATAL(ls_job_init(&job, "j", NULL), LS_OK);
