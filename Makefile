@@ -152,13 +152,19 @@ $(B)/tests/store_tool: $(O)/tests/e2e/store_tool.o $(B)/core.a
 
 # tests/torture/fault.c wraps these; a name that is missing here is simply not tortured. libyaml is linked statically so that its
 # allocations fail, too.
-WRAPPED := malloc calloc realloc strdup strndup open64 close read pread64 write pwrite64 pwritev64 mkostemp64 fsync fchmod \
-	fstat64 stat64 fstatat64 rename renameat2 link mkdir unlink unlinkat rmdir opendir readdir64
+WRAPPED := malloc calloc realloc strdup strndup open64 close read pread64 write pwrite64 preadv64 pwritev64 mkostemp64 fsync fchmod \
+	fstat64 stat64 fstatat64 rename renameat2 link mkdir unlink unlinkat rmdir opendir readdir64 \
+	memfd_create ftruncate64 mmap64 madvise pthread_create
 
 $(B)/tests/torture_%: $(O)/tests/torture/torture_%.o $(O)/tests/torture/fault.o $(B)/core.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ $(addprefix -Wl$(,)--wrap=,$(WRAPPED)) $(subst -lyaml,-l:libyaml.a,$(CORE_LIBS)) $(LDFLAGS)
+
+$(B)/tests/torture_rank: $(O)/tests/torture/torture_rank.o $(O)/tests/torture/fault.o $(WORK) $(B)/core.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ $(addprefix -Wl$(,)--wrap=,$(WRAPPED)) $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
 
 # Preloaded into a program that may be sanitized: itself it is not.
 $(B)/tests/killat.so: tests/kill/killat.c tests/kill/killat.h
@@ -232,7 +238,7 @@ $(B)/bench/s3_copy: $(O)/bench/s3_copy.o $(B)/core.a
 
 .PHONY: bench
 bench: deps
-	@$(MAKE) --no-print-directory all $(BENCH)
+	@$(MAKE) --no-print-directory all $(BENCH) $(B)/bench/s3_copy
 	@bench/run.sh $(B)
 
 # --- installation --------------------------------------------------------------------------------------------------------------

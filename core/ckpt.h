@@ -71,9 +71,15 @@ bool ls_ckpt_part_parse(const char *name, size_t *ret_len, int64_t *ret_first, i
 bool ls_ckpt_key_id(const char *key, struct ls_ckpt_id *ret); /* whose directory is the key in? */
 int ls_ckpt_compare(struct ls_ckpt_id a, struct ls_ckpt_id b); /* <0: a is older */
 
-/* The next generation, at least `at_least`. `who` (a job, an attempt, a host: one line) goes into the claim, for people.
+struct ls_claimant {
+	const char *who;   /* a job, an attempt, a host: one line in the claim, for people */
+	const char *run;   /* the same for all attempts of one launcher, and for no other's; NULL: no launcher */
+	unsigned ours;     /* the newest generation that an earlier attempt of this run is known to have claimed; 0: none */
+	unsigned at_least; /* the next generation is not below; 0 will do */
+};
+/* The next generation. A restart does not take over from another run that claimed after ours: LS_JOB_LOST; a run that begins does.
  * *ret_conditional: false when the store was seen to ignore "only if absent", so that two claims at the same moment could be one. */
-ls_status ls_ckpt_claim(struct ls_store *s, const char *who, unsigned at_least, unsigned *ret_generation, bool *ret_conditional,
+ls_status ls_ckpt_claim(struct ls_store *s, const struct ls_claimant *claimant, unsigned *ret_generation, bool *ret_conditional,
 	struct ls_err *err);
 /* LS_JOB_LOST if somebody claimed a newer generation than mine. */
 ls_status ls_ckpt_fence(struct ls_store *s, unsigned mine, struct ls_err *err);

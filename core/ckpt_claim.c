@@ -64,16 +64,6 @@ static unsigned newest_of(const struct ls_objects *claims)
 	return claims->n ? claim_generation(claims->v[claims->n - 1].key) : 0;
 }
 
-static ls_status newest_claim(struct ls_store *s, unsigned *ret, struct ls_err *err)
-{
-	struct ls_objects claims = { 0 };
-	ls_status st = ls_ckpt_claims(s, &claims, err);
-
-	if (!st)
-		*ret = newest_of(&claims);
-	ls_objects_release(&claims);
-	return st;
-}
 
 /* Checkpoints count as well: a copy of a store may have come without its claims, and what is saved next must be newer than they are. */
 static ls_status newest_saved(struct ls_store *s, unsigned *ret, struct ls_err *err)
@@ -91,35 +81,43 @@ static ls_status newest_saved(struct ls_store *s, unsigned *ret, struct ls_err *
 	return st;
 }
 
-/* "DIGITS attempt 2 on b, 2026-01-31T12:00:00Z": for people, so an unreadable claim is only "somebody". */
-static void claimed_by(struct ls_store *s, const char *key, uint64_t bytes, struct ls_str *ret)
+/* NULL: unreadable. The caller's to cJSON_Delete. */
+static cJSON *read_claim(struct ls_store *s, const struct ls_object *claim)
 {
-	char *text = bytes <= CLAIM_MAX ? malloc(bytes + 1) : NULL;
+	char *text = claim->bytes <= CLAIM_MAX ? malloc(claim->bytes + 1) : NULL;
 	cJSON *root = NULL;
-	const char *who = NULL, *time = NULL;
 
-	if (text && !ls_store_get(s, key, 0, text, bytes, NULL))
-		root = cJSON_ParseWithLength(text, bytes);
-	who = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "who"));
-	time = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "time"));
-	ls_str_addf(ret, "%.300s, %.40s", who ? who : "somebody", time ? time : "at some time");
-	cJSON_Delete(root);
+	if (text && !ls_store_get(s, claim->key, 0, text, claim->bytes, NULL))
+		root = cJSON_ParseWithLength(text, claim->bytes);
 	free(text);
+	return root;
+}
+
+static const char *field(const cJSON *root, const char *name, const char *otherwise)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, name));
+
+	return text ? text : otherwise;
+}
+
+/* "generation 4 in URI was claimed after generation 3 (by DIGITS attempt 2 on b, 2026-01-31T12:00:00Z)" */
+static ls_status fail_fenced(
+	struct ls_store *s, const struct ls_objects *claims, const cJSON *newest, unsigned mine, const char *then, struct ls_err *err)
+{
+	return ls_fail(err, LS_JOB_LOST, 0, "generation %u in %s was claimed after generation %u (by %.300s, %.40s): %s", newest_of(claims),
+		ls_store_uri(s), mine, field(newest, "who", "somebody"), field(newest, "time", "at some time"), then);
 }
 
 ls_status ls_ckpt_fenced(struct ls_store *s, const struct ls_objects *claims, unsigned mine, struct ls_err *err)
 {
-	unsigned newest = newest_of(claims);
-	struct ls_str by = { 0 };
+	cJSON *newest;
 	ls_status st;
 
-	if (newest <= mine)
+	if (newest_of(claims) <= mine)
 		return LS_OK;
-	claimed_by(s, claims->v[claims->n - 1].key, claims->v[claims->n - 1].bytes, &by);
-	st = ls_fail(err, LS_JOB_LOST, 0,
-		"generation %u in %s was claimed after generation %u (by %s): this attempt publishes nothing more", newest,
-		ls_store_uri(s), mine, ls_str_text(&by));
-	ls_str_release(&by);
+	newest = read_claim(s, &claims->v[claims->n - 1]);
+	st = fail_fenced(s, claims, newest, mine, "this attempt publishes nothing more", err);
+	cJSON_Delete(newest);
 	return st;
 }
 
@@ -135,20 +133,21 @@ ls_status ls_ckpt_fence(struct ls_store *s, unsigned mine, struct ls_err *err)
 }
 
 /* The token tells this claim from one that says the same. */
-static ls_status claim_text(const char *who, struct ls_str *ret, struct ls_err *err)
+static ls_status claim_text(const struct ls_claimant *c, struct ls_str *ret, struct ls_err *err)
 {
 	cJSON *root;
 	char *text = NULL, time[32], token[17];
 	uint64_t random;
 
-	if (!ls_st_text_ok(who, strlen(who)))
+	if (!ls_st_text_ok(c->who, strlen(c->who)) || (c->run && !ls_st_text_ok(c->run, strlen(c->run))))
 		return ls_fail(err, LS_USAGE, 0, "a claim's owner must be UTF-8 text");
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		return ls_fail(err, LS_AGAIN, errno, "cannot get random bytes");
 	snprintf(token, sizeof(token), "%016" PRIx64, random);
 	ls_time_rfc3339(time);
 	root = cJSON_CreateObject();
-	if (root && cJSON_AddStringToObject(root, "who", who) && cJSON_AddStringToObject(root, "time", time) &&
+	if (root && cJSON_AddStringToObject(root, "who", c->who) && (!c->run || cJSON_AddStringToObject(root, "run", c->run)) &&
+		 cJSON_AddStringToObject(root, "time", time) &&
 		cJSON_AddStringToObject(root, "token", token))
 		text = cJSON_Print(root);
 	cJSON_Delete(root);
@@ -189,9 +188,30 @@ static ls_status probe(struct ls_store *s, unsigned generation, const struct ls_
 	return st == LS_EXISTS ? LS_OK : st;
 }
 
+/* The newest claim, unless it fences this run: one of another run that came after ours. One that this run does not know of may be its own:
+ * an attempt that claimed and died before it could tell. */
+static ls_status newest_claim(struct ls_store *s, const struct ls_claimant *c, unsigned *ret, struct ls_err *err)
+{
+	struct ls_objects claims = { 0 };
+	cJSON *newest = NULL;
+	ls_status st = ls_ckpt_claims(s, &claims, err);
+
+	if (!st && c->ours && newest_of(&claims) > c->ours) {
+		newest = read_claim(s, &claims.v[claims.n - 1]);
+		if (!c->run || strcmp(field(newest, "run", ""), c->run))
+			st = fail_fenced(s, &claims, newest, c->ours, "this job does not go on; only a new start takes over", err);
+	}
+	if (!st)
+		*ret = newest_of(&claims);
+	cJSON_Delete(newest);
+	ls_objects_release(&claims);
+	return st;
+}
+
 /* Between a list and a put, others may claim several numbers and prune the one that this call then takes: so it looks again, and
  * claims above them. */
-static ls_status claim(struct ls_store *s, unsigned at_least, const struct ls_str *text, unsigned *ret, struct ls_err *err)
+static ls_status claim(
+	struct ls_store *s, const struct ls_claimant *c, const struct ls_str *text, unsigned *ret, struct ls_err *err)
 {
 	unsigned newest = 0, next;
 	bool mine;
@@ -199,8 +219,8 @@ static ls_status claim(struct ls_store *s, unsigned at_least, const struct ls_st
 	ls_status st = newest_saved(s, &next, err);
 
 	if (!st)
-		st = newest_claim(s, &newest, err);
-	next = next >= at_least ? next + 1 : at_least;
+		st = newest_claim(s, c, &newest, err);
+	next = next >= c->at_least ? next + 1 : c->at_least;
 	for (i = 0; !st && i < TRIES; i++) {
 		next = newest >= next ? newest + 1 : next;
 		if (next > LS_CKPT_GENERATION_MAX)
@@ -208,7 +228,7 @@ static ls_status claim(struct ls_store *s, unsigned at_least, const struct ls_st
 				ls_store_uri(s), LS_CKPT_GENERATION_MAX);
 		st = put_claim(s, next, text, &mine, err);
 		if (!st)
-			st = newest_claim(s, &newest, err);
+			st = newest_claim(s, c, &newest, err);
 		if (!st && mine && newest <= next) {
 			*ret = next;
 			return LS_OK;
@@ -218,16 +238,16 @@ static ls_status claim(struct ls_store *s, unsigned at_least, const struct ls_st
 	return st ? st : ls_fail(err, LS_AGAIN, 0, "others keep claiming generations in %s", ls_store_uri(s));
 }
 
-ls_status ls_ckpt_claim(struct ls_store *s, const char *who, unsigned at_least, unsigned *ret_generation, bool *ret_conditional,
+ls_status ls_ckpt_claim(struct ls_store *s, const struct ls_claimant *claimant, unsigned *ret_generation, bool *ret_conditional,
 	struct ls_err *err)
 {
 	struct ls_str text = { 0 };
 	unsigned generation = 0;
 	bool conditional;
-	ls_status st = claim_text(who, &text, err);
+	ls_status st = claim_text(claimant, &text, err);
 
 	if (!st)
-		st = claim(s, at_least, &text, &generation, err);
+		st = claim(s, claimant, &text, &generation, err);
 	if (!st)
 		st = probe(s, generation, &text, &conditional, err);
 	ls_str_release(&text);

@@ -208,10 +208,26 @@ static ls_status sync_up(const struct file_store *fs, char *dir, struct ls_err *
 	return st;
 }
 
+/* The disk starts while the next block is copied: the flush at the end then has little left to wait for. */
+static ssize_t write_through(int fd, const struct iovec *iov, int n, off_t at)
+{
+	ssize_t done = pwritev(fd, iov, n, at);
+
+	if (done > 0)
+		sync_file_range(fd, at, done, SYNC_FILE_RANGE_WRITE);
+	return done;
+}
+
 static ls_status fill_temp(struct ls_store *s, int *fd, struct cursor *c, const char *path, struct ls_err *err)
 {
-	int rc = fchmod(*fd, 0644) < 0 ? -1 : move_all(s, *fd, pwritev, c, 0);
+	off_t bytes = 0;
+	int rc, i;
 
+	for (i = 0; i < c->n; i++)
+		bytes += (off_t)c->iov[i].iov_len;
+	if (bytes > (off_t)BLOCK)
+		fallocate(*fd, 0, 0, bytes); /* one piece of the disk, where the file system can; that it is full, the writes find out */
+	rc = fchmod(*fd, 0644) < 0 ? -1 : move_all(s, *fd, write_through, c, 0);
 	if (rc == 0)
 		errno = EIO; /* a write that takes nothing */
 	if (rc <= 0 || TEMP_FAILURE_RETRY(fsync(*fd)) < 0)

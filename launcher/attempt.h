@@ -28,6 +28,7 @@ struct ls_attempt_options {
 	const char *dir;              /* the job's */
 	unsigned number;              /* attempts are numbered through all runs of the job */
 	int restarts, max_restarts;   /* of this run */
+	long long generation;         /* the newest claimed by an earlier attempt; 0: none */
 	const char *checkpoint_uri, *resume, *cwd, *binary, *ssh;
 	const char *const *user_env;  /* "NAME=value" */
 	const char *const *engine_extra;

@@ -183,7 +183,7 @@ void attempt_go(struct attempt *a)
 	const struct ls_attempt_options *o = a->opt;
 	struct ls_environ env = { .job = o->job, .plan = o->plan, .run_id = a->run_id, .attempt = o->number,
 		.restarts = o->restarts, .max_restarts = o->max_restarts, .checkpoint_uri = o->checkpoint_uri,
-		.resume = o->resume, .user_env = o->user_env, .ports = (const int(*)[LS_RANK_PORTS])a->ports,
+		.resume = o->resume, .generation = o->generation, .user_env = o->user_env, .ports = (const int(*)[LS_RANK_PORTS])a->ports,
 		.engine_major = o->engine->major, .agent = ls_agents_name(o->agents), .session_shm = a->session_shm, .inherited = environ };
 	char libdir[600];
 	int r;

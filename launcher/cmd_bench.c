@@ -4,8 +4,7 @@
  *     lockstep run … bench-ckpt      restores from the store
  *     what the two wrote into job.json ──> a table
  *
- * Everything is written below a directory of its own (next to nothing that is there: in URI, or in the working directory), which is removed
- * at the end, however it ends. What is measured, and how: bench/ckpt_mpi.c. */
+ * Everything is written below a name of its own, in URI and in the working directory, which is removed at the end, however it ends. What is measured, and how: bench/ckpt_mpi.c. */
 #include "launcher/commands.h"
 #include "launcher/probe.h"
 #include "core/io.h"
@@ -60,12 +59,19 @@ static ls_status find_program(char ret[PATH_MAX], const char *self, struct ls_er
 static ls_status prepare(struct bench *b, struct ls_err *err)
 {
 	char here[PATH_MAX - 64];
+	struct ls_store *store = NULL;
+	ls_status st = b->uri ? ls_store_open(b->uri, &store, err) : LS_OK;
 
+	ls_store_close(store);
+	if (st)
+		return st;
 	if (!getcwd(here, sizeof(here)))
 		return ls_fail(err, LS_USAGE, errno, "the working directory cannot be told");
 	snprintf(b->dir, sizeof(b->dir), "%s/lockstep-bench-XXXXXX", here);
-	if (!mkdtemp(b->dir))
+	if (!mkdtemp(b->dir)) {
+		b->dir[0] = '\0';
 		return ls_fail(err, LS_USAGE, errno, "cannot create a directory in %s", here);
+	}
 	if (b->uri)
 		ls_str_addf(&b->place, "%s%s%s", b->uri, b->uri[strlen(b->uri) - 1] == '/' ? "" : "/", strrchr(b->dir, '/') + 1);
 	else

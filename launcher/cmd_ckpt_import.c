@@ -76,7 +76,7 @@ int ls_cmd_ckpt_import(const struct ls_ckpt_request *rq)
 	if (!st)
 		st = check_file(rq->input, &file, &tensors, &err);
 	if (!st)
-		st = ls_ckpt_claim(rq->store, "lockstep ckpt import", 0, &id.generation, &conditional, &err);
+		st = ls_ckpt_claim(rq->store, &(struct ls_claimant){ .who = "lockstep ckpt import" }, &id.generation, &conditional, &err);
 	if (!st && !conditional)
 		fprintf(stderr,
 			"lockstep ckpt import: %s ignores the condition \"only if absent\": nobody else may save there now\n",

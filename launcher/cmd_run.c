@@ -198,6 +198,8 @@ static ls_status one_attempt(struct run *r, struct ls_plan *plan, struct ls_outc
 	ls_status st;
 
 	attempt_options(r, plan, newest_manifest(r), &ao);
+	ls_watch_facts(r->watch, &facts);
+	ao.generation = facts.generation;
 	announce(r, &ao);
 	ls_record_attempt_begin(r->record, ao.number, plan);
 	st = ls_record_state_set(r->record, "Running", "", -1, err);

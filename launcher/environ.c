@@ -110,6 +110,8 @@ static void add_lockstep(struct ls_strv *env, const struct ls_environ *e)
 	if (e->job->keep)
 		set_int(env, "LOCKSTEP_CHECKPOINT_KEEP", e->job->keep);
 	ls_strv_setenv(env, "LOCKSTEP_RESUME", e->resume);
+	if (e->generation)
+		set_int(env, "LOCKSTEP_GENERATION", e->generation);
 }
 
 /* The devices and the network that the plan chose. */

@@ -14,6 +14,7 @@ struct ls_environ {
 	unsigned attempt;
 	int restarts, max_restarts;     /* of this run */
 	const char *checkpoint_uri, *resume;
+	long long generation;           /* claimed by an earlier attempt; 0: none */
 	const char *const *user_env;    /* -x and the manifest's env, "NAME=value", NULL-terminated: wins over everything */
 	const int (*ports)[LS_RANK_PORTS]; /* [world] */
 	int engine_major;               /* 4, 5 */

@@ -64,7 +64,7 @@ static ls_status job_from_program(struct run *r, struct ls_err *err)
 static ls_status check_env(const struct ls_strv *env, struct ls_err *err)
 {
 	static const char *const ours[] = { "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE",
-		"LOCKSTEP_JOB", "LOCKSTEP_RUN_ID", "LOCKSTEP_ATTEMPT", "LOCKSTEP_AGENT", "LOCKSTEP_EVENT_FD" };
+		"LOCKSTEP_JOB", "LOCKSTEP_RUN_ID", "LOCKSTEP_ATTEMPT", "LOCKSTEP_AGENT", "LOCKSTEP_GENERATION", "LOCKSTEP_EVENT_FD" };
 	size_t i;
 
 	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)

@@ -33,7 +33,7 @@ struct ls_watch {
 	struct rank *ranks;
 	int world;
 	/* facts */
-	long long step, total, resumed;
+	long long step, total, resumed, generation;
 	double loss;
 	struct ls_saved *saved;
 	struct ls_skipped *skipped;
@@ -321,6 +321,12 @@ static void on_resumed(struct ls_watch *w, int rank, const char *line)
 	ls_watch_say(w, false, "resumed from step %lld%s", w->resumed, strcmp(from, "memory") ? "" : ", in memory");
 }
 
+static void on_claimed(struct ls_watch *w, int rank, const char *line)
+{
+	if (rank == 0)
+		w->generation = ls_event_int(line, "generation", w->generation);
+}
+
 static void on_saved(struct ls_watch *w, int rank, const char *line)
 {
 	struct ls_saved *v = realloc(w->saved, (w->n_saved + 1) * sizeof(*v));
@@ -409,6 +415,7 @@ static const struct {
 	{ "progress", on_progress },
 	{ "hello", on_hello },
 	{ "resumed", on_resumed },
+	{ "claimed", on_claimed },
 	{ "saved", on_saved },
 	{ "skipped", on_skipped },
 	{ "savefailed", on_savefailed },
@@ -477,7 +484,7 @@ void ls_watch_facts(const struct ls_watch *w, struct ls_facts *ret)
 {
 	int n = w->window_n, first = n > WINDOW ? n - WINDOW : 0;
 
-	*ret = (struct ls_facts){ .step = w->step, .total = w->total, .resumed = w->resumed, .loss = w->loss, .eta_s = -1,
+	*ret = (struct ls_facts){ .step = w->step, .total = w->total, .resumed = w->resumed, .generation = w->generation, .loss = w->loss, .eta_s = -1,
 		.saved = w->saved, .n_saved = w->n_saved, .skipped = w->skipped, .n_skipped = w->n_skipped,
 		.results = w->results, .n_results = w->n_results, .warnings = &w->warnings };
 	if (n - first >= 2) {

@@ -67,6 +67,7 @@ struct ls_facts {
 	long long step;          /* furthest finished step of this attempt (of rank 0, else of any) */
 	long long total;         /* 0 unknown */
 	long long resumed;       /* step this attempt resumed from */
+	long long generation;    /* the newest that an attempt of this run claimed; 0: none */
 	double loss;             /* NAN unknown */
 	double rate;             /* samples/s over the last seconds; 0 unknown */
 	double eta_s;            /* < 0 unknown */

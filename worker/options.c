@@ -66,6 +66,7 @@ ls_status ls_settings_merge(const struct lockstep_options *opt, struct ls_settin
 		{ "LOCKSTEP_CHECKPOINT_SECONDS", 0, opt->every_seconds, &ret->every_seconds },
 		{ "LOCKSTEP_CHECKPOINT_MEMORY_STEPS", 0, 0, &ret->memory_steps },
 		{ "LOCKSTEP_CHECKPOINT_COPIES", 0, 0, &ret->copies },
+		{ "LOCKSTEP_GENERATION", 0, 0, &ret->claimed },
 		{ "LOCKSTEP_ATTEMPT", 0, 0, &ret->attempt },
 	};
 	int64_t keep;

@@ -32,7 +32,8 @@ struct ls_settings {             /* options and environment, merged; strings are
 	int64_t memory_steps;        /* snapshots in memory between saves; 0: none */
 	int64_t copies;              /* of snapshots, on another host: 0 or 1 */
 	bool wait_when_busy;         /* a third save waits, instead of replacing the second */
-	const char *agent;           /* NULL: nobody holds snapshots */
+	const char *agent;           /* NULL: nobody holds snapshots; else also names this run of the launcher */
+	int64_t claimed;             /* the newest generation of its earlier attempts; 0: none */
 	int64_t planned_world, planned_rank; /* what the launcher started; -1: no launcher */
 };
 
@@ -192,6 +193,8 @@ ls_status ls_saves_hear(struct lockstep *ls, const double *control, struct ls_er
 /* Before older state comes back: what is on its way is published, or given up. */
 ls_status ls_saves_end(struct lockstep *ls, struct ls_err *err);
 void ls_saves_close(struct lockstep *ls);
+
+struct ls_claimant ls_claimant_of(const struct lockstep *ls);
 
 /* restore.c */
 ls_status ls_restore(struct lockstep *ls, long long *ret_step, struct ls_err *err);

@@ -176,16 +176,26 @@ static ls_status try_one(struct lockstep *ls, struct ls_ckpt_id id, struct ls_er
 /* --- which ------------------------------------------------------------------------------------------------------------------- */
 
 /* Rank 0: before the list, so that nothing older can be published unseen after it. */
-static void claim(struct lockstep *ls)
+static ls_status claim(struct lockstep *ls, struct ls_err *err)
 {
+	struct ls_claimant claimant = ls_claimant_of(ls);
 	struct ls_err e = LS_ERR_INIT;
 	bool conditional = true;
+	ls_status st;
 
 	ls->generation = 0;
-	if (ls_ckpt_claim(ls->store, ls->who, 1, &ls->generation, &conditional, &e))
+	st = ls_ckpt_claim(ls->store, &claimant, &ls->generation, &conditional, &e);
+	if (st == LS_JOB_LOST) {
+		*err = e;
+		return st;
+	}
+	if (!st)
+		ls_event_send(ls, "claimed generation=%u", ls->generation);
+	if (st)
 		ls_event_send(ls, "warning text=no claim on %s yet, the first save tries again: %s", ls_store_uri(ls->store), e.text);
 	else if (!conditional)
 		ls_event_send(ls, "warning text=" LS_NOT_CONDITIONAL, ls_store_uri(ls->store));
+	return LS_OK;
 }
 
 /* On every rank *ret (the caller's to free()) holds rank 0's list. The memory is had everywhere before the broadcast
@@ -280,11 +290,9 @@ static ls_status try_all(struct lockstep *ls, const struct ls_ckpt_id *ids, size
 static ls_status from_store(struct lockstep *ls, struct ls_err *err)
 {
 	bool moved = true;
-	ls_status st = LS_OK;
 	int i;
+	ls_status st = ls_verdict(ls, ls->rank == 0 ? claim(ls, err) : LS_OK, err);
 
-	if (ls->rank == 0)
-		claim(ls);
 	for (i = 0; !st && moved && i < LISTS; i++) {
 		struct ls_ckpt_id *ids = NULL;
 		size_t n = 0;

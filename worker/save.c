@@ -28,9 +28,14 @@ static void tell(void *arg, const char *line)
 	ls_event_send(arg, "%s", line);
 }
 
+struct ls_claimant ls_claimant_of(const struct lockstep *ls)
+{
+	return (struct ls_claimant){ .who = ls->who, .run = ls->set.agent, .ours = (unsigned)ls->set.claimed };
+}
+
 ls_status ls_saves_open(struct lockstep *ls, struct ls_err *err)
 {
-	struct ls_saver_options opt = { .uri = ls->set.checkpoint_uri, .who = ls->who, .rank = ls->rank, .keep = ls->set.keep,
+	struct ls_saver_options opt = { .uri = ls->set.checkpoint_uri, .claimant = ls_claimant_of(ls), .rank = ls->rank, .keep = ls->set.keep,
 		.generation = ls->generation, .layout = &ls->layout, .neighbour = ls->neighbour[0] ? ls->neighbour : NULL, .tell = tell,
 		.arg = ls };
 	ls_status st = LS_OK;
@@ -206,7 +211,7 @@ static ls_status fill(struct lockstep *ls, const struct ls_snap_head *snap, stru
 	return add_sharded(ls, c, err);
 }
 
-/* All shards of head are durable. Once a rank has voted, rank 0 may publish, whatever this rank hears of it: its shard stays. */
+/* All shards of head are durable. */
 static ls_status publish(struct lockstep *ls, struct ls_err *err)
 {
 	struct ls_saver_view view;
@@ -218,7 +223,6 @@ static ls_status publish(struct lockstep *ls, struct ls_err *err)
 	memset(&mine, 0, sizeof(mine));
 	mine.bytes = ls->layout.bytes;
 	mine.crc32c = view.crc32c;
-	ls_saver_commit(ls->saver);
 	st = ls_vote(ls, &mine, LS_OK, err);
 	if (!st)
 		st = ls_verdict(ls, ls->rank == 0 ? fill(ls, ls_saver_head(ls->saver, ls->head.slot), &c, err) : LS_OK, err);

@@ -40,7 +40,7 @@ struct ls_saver {
 	unsigned generation;
 	int slot;               /* of the save that is written, -1 */
 	int wanted;             /* to be written when the dropped one has let go, -1 */
-	bool dropped, committed;
+	bool dropped;
 	struct ls_ckpt ckpt;    /* to publish */
 	double began_s, stall_s;
 	int64_t told_ms;        /* when a failure was last told; 0: not since the last save that worked */
@@ -90,12 +90,13 @@ static ls_status claim(struct ls_saver *sv, struct ls_err *err)
 {
 	unsigned generation;
 	bool conditional;
-	ls_status st = ls_ckpt_claim(sv->store, sv->opt.who, 1, &generation, &conditional, err);
+	ls_status st = ls_ckpt_claim(sv->store, &sv->opt.claimant, &generation, &conditional, err);
 
 	if (st)
 		return st;
 	if (!conditional)
 		tell(sv, "warning text=" LS_NOT_CONDITIONAL, ls_store_uri(sv->store));
+	tell(sv, "claimed generation=%u", generation);
 	ls_saver_set_generation(sv, generation);
 	return LS_OK;
 }
@@ -221,7 +222,6 @@ static void start(struct ls_saver *sv, int slot)
 {
 	sv->slot = slot;
 	sv->view = (struct ls_saver_view){ .state = LS_SAVER_WRITING };
-	sv->committed = false;
 	changed(sv);
 }
 
@@ -233,12 +233,13 @@ static void stop(struct ls_saver *sv)
 	changed(sv);
 }
 
-/* A manifest may name a committed shard, or may soon: a write that was cut off can land late. Then the shard stays, and a later prune
- * finds it. A second drop that comes meanwhile changes what is wanted, and nothing else: what is wanted must not find a cancelled store. */
+/* From PUBLISHING on a manifest may name the shard, or may soon: a write that was cut off can land late. Then the shard stays, and a later
+ * prune finds it. So at close(): a rank that leaves alone cannot know what the others publish, and none waits for a store that is away.
+ * A second drop that comes meanwhile changes what is wanted, and nothing else: what is wanted must not find a cancelled store. */
 static void let_go(struct ls_saver *sv)
 {
 	struct ls_ckpt_id id = id_of(sv);
-	bool ours = !sv->committed && id.generation;
+	bool ours = sv->view.state <= LS_SAVER_WRITTEN && id.generation && !sv->closing;
 
 	ls_store_cancel(sv->store, false);
 	pthread_mutex_unlock(&sv->lock);
@@ -471,13 +472,6 @@ void ls_saver_retry(struct ls_saver *sv)
 	pthread_mutex_unlock(&sv->lock);
 }
 
-void ls_saver_commit(struct ls_saver *sv)
-{
-	pthread_mutex_lock(&sv->lock);
-	sv->committed = true;
-	pthread_mutex_unlock(&sv->lock);
-}
-
 void ls_saver_publish(struct ls_saver *sv, struct ls_ckpt *c, double began_s, double stall_s)
 {
 	pthread_mutex_lock(&sv->lock);
@@ -519,11 +513,10 @@ void ls_saver_close(struct ls_saver *sv)
 	if (!sv)
 		return;
 	if (sv->has_writer) {
-		ls_saver_drop(sv);
 		pthread_mutex_lock(&sv->lock);
 		sv->closing = true;
-		changed(sv);
 		pthread_mutex_unlock(&sv->lock);
+		ls_saver_drop(sv);
 		pthread_join(sv->writer, NULL);
 	}
 	if (sv->has_courier)

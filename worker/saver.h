@@ -41,7 +41,8 @@ struct ls_saver_view {
 };
 
 struct ls_saver_options {
-	const char *uri, *who; /* who: the line in the claim */
+	const char *uri;
+	struct ls_claimant claimant;
 	int rank, keep;
 	unsigned generation;   /* 0: rank 0 claims one before it writes, the others wait for ls_saver_set_generation */
 	const struct ls_layout *layout;
@@ -51,7 +52,7 @@ struct ls_saver_options {
 };
 
 ls_status ls_saver_open(const struct ls_saver_options *opt, struct ls_saver **ret, struct ls_err *err);
-void ls_saver_close(struct ls_saver *sv); /* NULL is fine; what is not written is lost, and its shard taken back */
+void ls_saver_close(struct ls_saver *sv); /* NULL is fine; what is not published is lost, a later prune finds its shard */
 
 unsigned ls_saver_generation(struct ls_saver *sv); /* 0: not known yet */
 void ls_saver_set_generation(struct ls_saver *sv, unsigned generation);
@@ -70,8 +71,6 @@ bool ls_saver_copying(struct ls_saver *sv); /* is one on its way, or waiting? */
 void ls_saver_write(struct ls_saver *sv, int slot);
 void ls_saver_drop(struct ls_saver *sv);    /* does not wait */
 void ls_saver_retry(struct ls_saver *sv);   /* what failed is tried now; until then it has not failed */
-/* From WRITTEN: a manifest may name the shard from now on, so it is not taken back. */
-void ls_saver_commit(struct ls_saver *sv);
 /* From WRITTEN, on all ranks. Rank 0 gives what is to be published, which is taken over; others NULL. `began_s`: when the save began, for
  * the event. */
 void ls_saver_publish(struct ls_saver *sv, struct ls_ckpt *c, double began_s, double stall_s);

@@ -99,15 +99,16 @@ expect_match "the server dies, and then a rank: it resumed in memory" "^80, in m
 # A save of many parts.
 export OMPI_MCA_ess_singleton_isolated=1 # without a launcher, for the URI is the program's own
 uploads() { timeout 60 "$tool" "s3://lockstep/$1" sweep "" "~" dry; }
-"$B/tests/killsave" save s3://lockstep/parts 600000 >parts.out 2>&1 &
+killsave() { ASAN_OPTIONS=detect_leaks=0 exec timeout 60 "$B/tests/killsave" "$@"; } # leaks of MPI are other people's
+killsave save s3://lockstep/parts 600000 >parts.out 2>&1 &
 saver=$!
 wait_until 30 published parts 001-g
 wait_until 10 eval '[ "$(uploads parts)" != 0 ]'
-kill -9 $saver
+kill -9 "$(pgrep -P $saver)"
 wait $saver 2>/dev/null
 expect_eq "a rank dies in the middle of an upload: it is unfinished" 1 "$(uploads parts)"
 expect_eq "a rank dies in the middle of an upload: the checkpoint before is whole, and the next save works" 1 \
-	"$(timeout 60 "$B/tests/killsave" next s3://lockstep/parts 600000)"
+	"$(killsave next s3://lockstep/parts 600000)"
 expect_eq "a rank dies in the middle of an upload: nothing of it is left" "0 step-000000000003-g00000002" \
 	"$(uploads parts) $("$tool" s3://lockstep/parts list step- | cut -d/ -f1 | sort -u)"
 
@@ -198,7 +199,9 @@ unset AWS_SECRET_ACCESS_KEY AWS_ACCESS_KEY_ID
 export AWS_SHARED_CREDENTIALS_FILE=$TMP/aws/credentials
 start file 10 5
 at file 50
-if command -v gcore >/dev/null; then
+if [[ $B == */address ]]; then
+	skip "no core file tells a secret" "AddressSanitizer's shadow is terabytes"
+elif command -v gcore >/dev/null; then
 	gcore -o core "$(rank_pid 0)" >gcore.out 2>&1 || fail "a core file" "$(cat gcore.out)"
 	expect_eq "no core file tells a secret" "1 0" "$(grep -lF "$AWS_ENDPOINT_URL_S3" core.* | wc -l) $(grep -lFf aws/secret core.* | wc -l)"
 	rm -f core.*

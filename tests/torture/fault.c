@@ -4,10 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -32,16 +34,29 @@ static bool concerns(unsigned needs)
 	return of[book.kind] & needs;
 }
 
+/* Which one is this call? */
+static bool count(const char *call, unsigned needs)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	bool is_hit = false;
+
+	pthread_mutex_lock(&lock);
+	book.calls++;
+	if (concerns(needs)) {
+		book.seen++;
+		is_hit = book.seen == book.n || (book.seen > book.n && book.kind == FAULT_FULL);
+	}
+	if (is_hit && book.seen == book.n)
+		book.call = call;
+	pthread_mutex_unlock(&lock);
+	return is_hit;
+}
+
 /* Shall this call fail? Then errno is set. For FAULT_SHORT the caller cuts the call instead. */
 static bool hit(const char *call, unsigned needs)
 {
-	if (!book.n)
+	if (!book.n || !count(call, needs))
 		return false;
-	book.calls++;
-	if (!concerns(needs) || ++book.seen < book.n || (book.seen > book.n && book.kind != FAULT_FULL))
-		return false;
-	if (book.seen == book.n)
-		book.call = call;
 	if (book.kind == FAULT_CRASH)
 		_exit(FAULT_CRASH_CODE);
 	errno = book.kind == FAULT_EINTR ? EINTR : needs & MEMORY ? ENOMEM : needs & ROOM ? ENOSPC : EIO;
@@ -142,6 +157,12 @@ WRAP(void *, calloc, MEMORY, NULL, (size_t n, size_t size), (n, size))
 WRAP(void *, realloc, MEMORY, NULL, (void *old, size_t size), (old, size))
 WRAP(char *, strdup, MEMORY, NULL, (const char *text), (text))
 WRAP(char *, strndup, MEMORY, NULL, (const char *text, size_t n), (text, n))
+WRAP(int, memfd_create, MEMORY, -1, (const char *name, unsigned flags), (name, flags))
+WRAP(int, ftruncate64, MEMORY, -1, (int fd, off64_t size), (fd, size))
+WRAP(int, madvise, MEMORY, -1, (void *at, size_t len, int advice), (at, len, advice))
+WRAP(void *, mmap64, MEMORY, MAP_FAILED, (void *at, size_t len, int prot, int flags, int fd, off64_t from), (at, len, prot, flags, fd, from))
+WRAP(int, pthread_create, MEMORY, EAGAIN, (pthread_t *ret, const pthread_attr_t *attr, void *(*run)(void *), void *arg),
+	(ret, attr, run, arg))
 WRAP(int, mkostemp64, KERNEL | ROOM | SLOW, -1, (char *name, int flags), (name, flags))
 WRAP(int, fsync, KERNEL | ROOM | SLOW, -1, (int fd), (fd))
 WRAP(int, fchmod, KERNEL, -1, (int fd, mode_t mode), (fd, mode))
@@ -215,21 +236,25 @@ WRAP_BYTES(write, ROOM, (int fd, const void *buf, size_t len), (fd, buf, len), (
 WRAP_BYTES(pwrite64, ROOM, (int fd, const void *buf, size_t len, off64_t at), (fd, buf, len, at),
 	(fd, buf, len / 2, at))
 
-ssize_t __real_pwritev64(int fd, const struct iovec *iov, int n, off64_t at);
-ssize_t __wrap_pwritev64(int fd, const struct iovec *iov, int n, off64_t at);
-ssize_t __wrap_pwritev64(int fd, const struct iovec *iov, int n, off64_t at)
-{
-	struct iovec half;
-	size_t bytes = 0;
-	bool cut;
-	int i;
+#define WRAP_VECTORS(name, needs)                                                                                      \
+	ssize_t __real_##name(int fd, const struct iovec *iov, int n, off64_t at);                                     \
+	ssize_t __wrap_##name(int fd, const struct iovec *iov, int n, off64_t at);                                     \
+	ssize_t __wrap_##name(int fd, const struct iovec *iov, int n, off64_t at)                                      \
+	{                                                                                                              \
+		struct iovec half;                                                                                     \
+		size_t bytes = 0;                                                                                      \
+		bool cut;                                                                                              \
+		int i;                                                                                                 \
+                                                                                                                       \
+		for (i = 0; i < n; i++)                                                                                \
+			bytes += iov[i].iov_len;                                                                       \
+		if (hit_short(#name, needs | KERNEL | SLOW | BYTES, bytes, &cut))                                      \
+			return -1;                                                                                     \
+		if (!cut)                                                                                              \
+			return __real_##name(fd, iov, n, at);                                                          \
+		half = (struct iovec){ iov[0].iov_base, (iov[0].iov_len + 1) / 2 };                                    \
+		return __real_##name(fd, &half, 1, at);                                                                \
+	}
 
-	for (i = 0; i < n; i++)
-		bytes += iov[i].iov_len;
-	if (hit_short("pwritev", KERNEL | ROOM | SLOW | BYTES, bytes, &cut))
-		return -1;
-	if (!cut)
-		return __real_pwritev64(fd, iov, n, at);
-	half = (struct iovec){ iov[0].iov_base, (iov[0].iov_len + 1) / 2 };
-	return __real_pwritev64(fd, &half, 1, at);
-}
+WRAP_VECTORS(preadv64, 0)
+WRAP_VECTORS(pwritev64, ROOM)

@@ -3,7 +3,7 @@
  * The linker hands every call that the objects of this program make to fault.c first (-Wl,--wrap=NAME; the Makefile has
  * the list). Calls that shared libraries make themselves are not seen.
  *
- *   Threads    none: the counters are plain.
+ *   Threads    those of the program under test may call: one of them is hit. The functions here are for one thread, while no other runs.
  */
 #ifndef LS_FAULT_H
 #define LS_FAULT_H

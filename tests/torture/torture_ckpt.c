@@ -74,7 +74,7 @@ static ls_status save(long long step, struct ls_err *err)
 	int rank;
 
 	if (!st)
-		st = ls_ckpt_claim(s, "torture", 0, &c.id.generation, &conditional, err);
+		st = ls_ckpt_claim(s, &(struct ls_claimant){ .who = "torture" }, &c.id.generation, &conditional, err);
 	fault_check(conditional, "file:// refuses a name that is taken", "");
 	for (rank = 0; rank < RANKS && !st; rank++)
 		st = put_shard(s, c.id, rank, &shards[rank], err);

@@ -511,10 +511,10 @@ static void test_gone(void)
 	bool conditional;
 
 	start_clean();
-	check(ls_ckpt_claim(store, "a", 0, &g, &conditional, &err) == LS_OK && g == 1, "a claim", err.text);
+	check(ls_ckpt_claim(store, &(struct ls_claimant){ .who = "a" }, &g, &conditional, &err) == LS_OK && g == 1, "a claim", err.text);
 	prepare("50.1? 100.1 100.2- 150.2 100.1~");
 	prepare("100.1");
-	check(ls_ckpt_claim(store, "b", 0, &g, &conditional, &err) == LS_OK && g == 3, "another", err.text);
+	check(ls_ckpt_claim(store, &(struct ls_claimant){ .who = "b" }, &g, &conditional, &err) == LS_OK && g == 3, "another", err.text);
 	opt.mine = 2;
 	check(ls_ckpt_prune(store, &opt, &err) == LS_JOB_LOST && !heard.len, "a fenced attempt prunes nothing", err.text);
 	opt.mine = 3;
@@ -641,7 +641,7 @@ static void test_claims(void)
 		odd.after = claims[i].after;
 		odd.lose = claims[i].lose;
 		odd.ignore = claims[i].ignore;
-		st = ls_ckpt_claim(&odd.base, "digits attempt 2 on b", claims[i].at_least, &generation, &conditional, &err);
+		st = ls_ckpt_claim(&odd.base, &(struct ls_claimant){ .who = "digits attempt 2 on b", .at_least = claims[i].at_least }, &generation, &conditional, &err);
 		check(st == LS_OK && generation == claims[i].want, claims[i].says, err.text);
 		check(conditional == !claims[i].ignore, claims[i].says, "conditional?");
 		check(ls_ckpt_fence(store, generation, &err) == LS_OK, "the newest is not fenced", err.text);
@@ -652,12 +652,43 @@ static void test_claims(void)
 	odd.ignore = false;
 }
 
+/* Who may take over from whom. */
+static const struct {
+	const char *says, *newest, *run; /* the runs of generation 4 and of the claimant; NULL: none */
+	unsigned ours;
+	ls_status want;
+} takeovers[] = {
+	{ "a run that begins takes over", "a", "b", 0, LS_OK },
+	{ "a restart goes on after itself", "a", "a", 4, LS_OK },
+	{ "also after an attempt that could not tell of its claim", "a", "a", 3, LS_OK },
+	{ "but not after another run's", "b", "a", 3, LS_JOB_LOST },
+	{ "nor after a person's", NULL, "a", 3, LS_JOB_LOST },
+};
+
+static void test_takeovers(void)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(takeovers); i++) {
+		struct ls_claimant first = { .who = "first", .run = takeovers[i].newest, .at_least = 4 },
+				   next = { .who = "next", .run = takeovers[i].run, .ours = takeovers[i].ours };
+		struct ls_err err = LS_ERR_INIT;
+		unsigned generation = 0;
+		bool conditional;
+
+		start_clean();
+		CU_ASSERT(ls_ckpt_claim(store, &first, &generation, &conditional, NULL) == LS_OK && generation == 4);
+		check(ls_ckpt_claim(store, &next, &generation, &conditional, &err) == takeovers[i].want, takeovers[i].says, err.text);
+		check(generation == (takeovers[i].want ? 4 : 5), takeovers[i].says, "generation");
+	}
+}
+
 static unsigned claim_next(void)
 {
 	unsigned generation = 0;
 	bool conditional;
 
-	CU_ASSERT(ls_ckpt_claim(store, "b", 0, &generation, &conditional, NULL) == LS_OK);
+	CU_ASSERT(ls_ckpt_claim(store, &(struct ls_claimant){ .who = "b" }, &generation, &conditional, NULL) == LS_OK);
 	return generation;
 }
 
@@ -784,6 +815,7 @@ int main(void)
 	CU_add_test(suite, "what a prune keeps", test_prune);
 	CU_add_test(suite, "what a prune says", test_gone);
 	CU_add_test(suite, "claims", test_claims);
+	CU_add_test(suite, "who takes over", test_takeovers);
 	CU_add_test(suite, "fences", test_fence);
 	CU_add_test(suite, "a list", test_list);
 	CU_add_test(suite, "a shard's header", test_shard_open);
