@@ -279,7 +279,7 @@ static void show(const cJSON *f)
 {
 	double mib = of(f, "state_mib");
 
-	printf("%.0f MiB of state, %.0f ranks on %.0f cores, %s; median (middle half)\n", mib, of(f, "ranks"), of(f, "cores"),
+	printf("%.0f MiB of state, %.0f rank%s on %.0f cores, %s; median (middle half)\n", mib, of(f, "ranks"), of(f, "ranks") > 1 ? "s" : "", of(f, "cores"),
 		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(f, "uri")));
 	line(f, "memcpy of a rank's part", "memcpy_ms", "ms", 1);
 	line(f, "training stands still", "stall_ms", "ms", 1);

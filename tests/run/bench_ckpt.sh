@@ -25,7 +25,7 @@ import json, struct
 header = json.dumps({"a": {"dtype": "F32", "shape": [1024, 1024], "data_offsets": [0, 1 << 22]}}).encode()
 open("like.safetensors", "wb").write(struct.pack("<Q", len(header)) + header + bytes(1 << 22))'
 out=$(bench -np 1 "${small[@]:2}" --like like.safetensors --uri "file://$PWD/store" 2>&1)
-expect_match "a state like that of a file" "^lockstep bench ckpt: saving below file://$PWD/store/.*"$'\n4 MiB of state, 1 ranks' "$out"
+expect_match "a state like that of a file" "^lockstep bench ckpt: saving below file://$PWD/store/.*"$'\n4 MiB of state, 1 rank' "$out"
 expect_eq "the store is as it was" ./store "$(left)"
 rmdir store
 
