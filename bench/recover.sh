@@ -15,15 +15,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rounds=5 mib=256 dir=.
-while getopts r:m:d: o; do
-	case $o in
-	r) rounds=$OPTARG ;;
-	m) mib=$OPTARG ;;
-	d) dir=$OPTARG ;;
-	*) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d' >&2; exit 2 ;;
-	esac
-done
+. bench/options.sh
 B=build
 dir=$(mktemp -d "$(realpath "$dir")/lockstep-recover-XXXXXX")
 server=

@@ -207,6 +207,12 @@ static int newest_first(const void *a, const void *b)
 	return ls_ckpt_compare(*(const struct ls_ckpt_id *)b, *(const struct ls_ckpt_id *)a);
 }
 
+void ls_ckpt_sort(struct ls_ckpt_id *ids, size_t n)
+{
+	if (n)
+		qsort(ids, n, sizeof(*ids), newest_first);
+}
+
 ls_status ls_ckpt_published(const struct ls_objects *all, struct ls_ckpt_id **ret, size_t *ret_n, struct ls_err *err)
 {
 	struct ls_ckpt_id *ids = calloc(all->n + 1, sizeof(*ids));
@@ -222,7 +228,7 @@ ls_status ls_ckpt_published(const struct ls_objects *all, struct ls_ckpt_id **re
 		ls_ckpt_manifest_key(ids[n], key);
 		n += !strcmp(all->v[i].key, key);
 	}
-	qsort(ids, n, sizeof(*ids), newest_first);
+	ls_ckpt_sort(ids, n);
 	*ret = ids;
 	*ret_n = n;
 	return LS_OK;
@@ -362,45 +368,51 @@ ls_status ls_ckpt_verify(struct ls_store *s, const struct ls_ckpt *c, size_t fir
 }
 
 /* *buf holds the first `have` bytes of the shard; afterwards its whole header, of *ret_bytes. */
-static ls_status read_head(
-	struct ls_store *s, const struct ls_shard *shard, char **buf, size_t have, uint64_t *ret_bytes, struct ls_err *err)
+/* Room for `bytes` in all; what is there stays. */
+static ls_status grow(struct ls_str *str, uint64_t bytes, struct ls_err *err)
 {
-	char *grown;
-	ls_status st = ls_st_head_bytes(*buf, shard->bytes, ret_bytes, err);
+	ls_str_addf(str, "%*s", (int)(bytes - str->len), "");
+	return str->oom ? ls_fail_oom(err) : LS_OK;
+}
 
-	if (st || *ret_bytes <= have)
+ls_status ls_ckpt_shard_head(struct ls_store *s, const struct ls_shard *shard, struct ls_str *ret, struct ls_err *err)
+{
+	uint64_t have = shard->bytes < HEAD_GUESS ? shard->bytes : HEAD_GUESS, bytes = 0;
+	struct ls_str head = { 0 };
+	ls_status st = grow(&head, HEAD_GUESS, err);
+
+	if (!st)
+		st = ls_store_get(s, shard->key, 0, head.s, have, err);
+	if (st == LS_NOT_FOUND)
+		st = missing(s, shard, err);
+	else if (!st && (st = ls_st_head_bytes(head.s, shard->bytes, &bytes, err)) == LS_DATA_BAD)
+		ls_err_at(err, st, "%s/%s: ", ls_store_uri(s), shard->key);
+	if (!st && bytes > have)
+		st = grow(&head, bytes, err);
+	if (!st && bytes > have)
+		st = ls_store_get(s, shard->key, have, head.s + have, bytes - have, err);
+	if (st) {
+		ls_str_release(&head);
 		return st;
-	grown = realloc(*buf, *ret_bytes);
-	if (!grown)
-		return ls_fail_oom(err);
-	*buf = grown;
-	return ls_store_get(s, shard->key, have, grown + have, *ret_bytes - have, err);
+	}
+	head.len = bytes; /* what was read beyond it is data */
+	*ret = head;
+	return LS_OK;
 }
 
 ls_status ls_ckpt_shard_open(
 	struct ls_store *s, const struct ls_shard *shard, struct ls_st *ret, uint32_t *ret_head_crc32c, struct ls_err *err)
 {
-	size_t have = shard->bytes < HEAD_GUESS ? (size_t)shard->bytes : HEAD_GUESS;
-	char *head = malloc(HEAD_GUESS);
-	uint64_t bytes = 0;
-	uint32_t crc;
-	ls_status st = head ? ls_store_get(s, shard->key, 0, head, have, err) : ls_fail_oom(err);
+	struct ls_str head = { 0 };
+	ls_status st = ls_ckpt_shard_head(s, shard, &head, err);
 
-	if (st == LS_NOT_FOUND)
-		st = missing(s, shard, err);
-	if (st) {
-		free(head);
+	if (st)
 		return st;
-	}
-	st = read_head(s, shard, &head, have, &bytes, err);
-	if (!st) {
-		crc = ls_crc32c(0, head, bytes);
-		st = ls_st_parse(head, bytes, shard->bytes, ret, err);
-	}
+	st = ls_st_parse(head.s, head.len, shard->bytes, ret, err);
 	if (!st)
-		*ret_head_crc32c = crc;
+		*ret_head_crc32c = ls_crc32c(0, head.s, head.len);
 	else if (st == LS_DATA_BAD)
 		ls_err_at(err, st, "%s/%s: ", ls_store_uri(s), shard->key);
-	free(head);
+	ls_str_release(&head);
 	return st;
 }

@@ -70,6 +70,7 @@ void ls_ckpt_part_name(const char *name, int64_t first, int64_t last, struct ls_
 bool ls_ckpt_part_parse(const char *name, size_t *ret_len, int64_t *ret_first, int64_t *ret_last);
 bool ls_ckpt_key_id(const char *key, struct ls_ckpt_id *ret); /* whose directory is the key in? */
 int ls_ckpt_compare(struct ls_ckpt_id a, struct ls_ckpt_id b); /* <0: a is older */
+void ls_ckpt_sort(struct ls_ckpt_id *ids, size_t n); /* newest first */
 
 struct ls_claimant {
 	const char *who;   /* a job, an attempt, a host: one line in the claim, for people */
@@ -99,7 +100,9 @@ ls_status ls_ckpt_list(struct ls_store *s, struct ls_ckpt_id **ret, size_t *ret_
 ls_status ls_ckpt_verify(struct ls_store *s, const struct ls_ckpt *c, size_t first, size_t stride, struct ls_err *err);
 /* The cheap half of that: every shard is there, at its size. One listing. */
 ls_status ls_ckpt_check(struct ls_store *s, const struct ls_ckpt *c, struct ls_err *err);
-/* The header of one shard: its tensors. */
+/* The header of one shard, as it is stored: the first bytes, up to the data. A shard that is missing is LS_DATA_BAD. */
+ls_status ls_ckpt_shard_head(struct ls_store *s, const struct ls_shard *shard, struct ls_str *ret, struct ls_err *err);
+/* The same, parsed: its tensors. */
 ls_status ls_ckpt_shard_open(
 	struct ls_store *s, const struct ls_shard *shard, struct ls_st *ret, uint32_t *ret_head_crc32c, struct ls_err *err);
 /* Delete one checkpoint, its manifest first; what is not a checkpoint's stays. Missing is fine. */

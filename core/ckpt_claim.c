@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define TRIES 100        /* at numbers that somebody else takes */
 #define CLAIM_MAX 65536  /* bytes; what is larger is no claim of ours */
@@ -136,27 +135,20 @@ ls_status ls_ckpt_fence(struct ls_store *s, unsigned mine, struct ls_err *err)
 static ls_status claim_text(const struct ls_claimant *c, struct ls_str *ret, struct ls_err *err)
 {
 	cJSON *root;
-	char *text = NULL, time[32], token[17];
-	uint64_t random;
+	char time[32], token[17];
+	bool ok;
+	ls_status st;
 
 	if (!ls_st_text_ok(c->who, strlen(c->who)) || (c->run && !ls_st_text_ok(c->run, strlen(c->run))))
 		return ls_fail(err, LS_USAGE, 0, "a claim's owner must be UTF-8 text");
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		return ls_fail(err, LS_AGAIN, errno, "cannot get random bytes");
-	snprintf(token, sizeof(token), "%016" PRIx64, random);
+	st = ls_random_hex(token, 8, err);
+	if (st)
+		return st;
 	ls_time_rfc3339(time);
 	root = cJSON_CreateObject();
-	if (root && cJSON_AddStringToObject(root, "who", c->who) && (!c->run || cJSON_AddStringToObject(root, "run", c->run)) &&
-		 cJSON_AddStringToObject(root, "time", time) &&
-		cJSON_AddStringToObject(root, "token", token))
-		text = cJSON_Print(root);
-	cJSON_Delete(root);
-	if (text) {
-		ls_str_add(ret, text);
-		ls_str_add(ret, "\n");
-	}
-	cJSON_free(text);
-	return text && !ret->oom ? LS_OK : ls_fail_oom(err);
+	ok = root && cJSON_AddStringToObject(root, "who", c->who) && (!c->run || cJSON_AddStringToObject(root, "run", c->run)) &&
+	     cJSON_AddStringToObject(root, "time", time) && cJSON_AddStringToObject(root, "token", token);
+	return ls_ckpt_json(root, ok, ret, err);
 }
 
 /* *ret_mine: the claim is there, and it is this one. A put whose answer was lost finds itself. */

@@ -13,6 +13,9 @@
 #define LS_CKPT_STEP_MAX 999999999999LL /* 12 digits: names sort as numbers do */
 #define LS_CKPT_GENERATION_MAX 99999999u /* and 8 */
 
+struct cJSON;
+/* Append `root` as text, and free it (NULL is fine). Not whole: something in it could not be made, which is LS_AGAIN. */
+ls_status ls_ckpt_json(struct cJSON *root, bool whole, struct ls_str *ret, struct ls_err *err);
 ls_status ls_ckpt_manifest_write(const struct ls_ckpt *c, struct ls_str *ret, struct ls_err *err);
 /* `id` is what the key says; the text must say the same. */
 ls_status ls_ckpt_manifest_parse(

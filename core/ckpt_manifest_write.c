@@ -79,18 +79,10 @@ static bool add_all(cJSON *root, const struct ls_ckpt *c)
 	return ok;
 }
 
-ls_status ls_ckpt_manifest_write(const struct ls_ckpt *c, struct ls_str *ret, struct ls_err *err)
+ls_status ls_ckpt_json(cJSON *root, bool whole, struct ls_str *ret, struct ls_err *err)
 {
-	cJSON *root;
-	char *text = NULL;
-	size_t i;
+	char *text = whole ? cJSON_Print(root) : NULL;
 
-	for (i = 0; i < c->versions.n; i++)
-		if (!strchr(c->versions.v[i], '='))
-			return ls_fail(err, LS_USAGE, 0, "version '%.100s': want name=value", c->versions.v[i]);
-	root = cJSON_CreateObject();
-	if (root && add_all(root, c))
-		text = cJSON_Print(root);
 	cJSON_Delete(root);
 	if (text) {
 		ls_str_add(ret, text);
@@ -98,4 +90,16 @@ ls_status ls_ckpt_manifest_write(const struct ls_ckpt *c, struct ls_str *ret, st
 	}
 	cJSON_free(text);
 	return text && !ret->oom ? LS_OK : ls_fail_oom(err);
+}
+
+ls_status ls_ckpt_manifest_write(const struct ls_ckpt *c, struct ls_str *ret, struct ls_err *err)
+{
+	cJSON *root;
+	size_t i;
+
+	for (i = 0; i < c->versions.n; i++)
+		if (!strchr(c->versions.v[i], '='))
+			return ls_fail(err, LS_USAGE, 0, "version '%.100s': want name=value", c->versions.v[i]);
+	root = cJSON_CreateObject();
+	return ls_ckpt_json(root, root && add_all(root, c), ret, err);
 }

@@ -1,5 +1,6 @@
 /* crypto_api.c -- see crypto_api.h. The library is never unloaded: it has handlers at exit. */
 #include "core/crypto_api.h"
+#include "core/symbols.h"
 
 #include <dlfcn.h>
 #include <openssl/evp.h>
@@ -28,26 +29,23 @@ static struct {
 static pthread_mutex_t api_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool api_loaded;
 
-static bool find(void *library, const char *name, void *ret)
-{
-	void *at = dlsym(library, name);
-
-	memcpy(ret, &at, sizeof(at)); /* ISO C has no cast from object to function pointers */
-	return at;
-}
+static const char *const names[] = {
+#define X(name) #name,
+	FUNCTIONS(X)
+#undef X
+};
 
 static ls_status load(struct ls_err *err)
 {
 	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	const char *missing;
 
 	if (!library)
 		return ls_fail(err, LS_USAGE, 0, "s3:// needs OpenSSL 3 (Debian's package libssl3): %s", dlerror());
-#define X(name)                                                                                                        \
-	if (!find(library, #name, &api.name))                                                                          \
-		return ls_fail(                                                                                        \
-			err, LS_USAGE, 0, LIBRARY " has no %s: install OpenSSL 3 (Debian's package libssl3)", #name);
-	FUNCTIONS(X)
-#undef X
+	missing = ls_symbols(library, names, sizeof(names) / sizeof(names[0]), &api);
+	if (missing)
+		return ls_fail(
+			err, LS_USAGE, 0, LIBRARY " has no %s: install OpenSSL 3 (Debian's package libssl3)", missing);
 	api_loaded = true;
 	return LS_OK;
 }

@@ -1,10 +1,10 @@
 /* curl_api.c -- see curl_api.h. The library stays loaded: it and OpenSSL have handlers at exit. */
 #include "core/curl_api.h"
+#include "core/symbols.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <string.h>
 
 #define LIBRARY "libcurl.so.4"
 #define REMEDY "install curl 7.68 or newer (Debian's package libcurl4)"
@@ -13,25 +13,22 @@ static struct ls_curl_api api;
 static pthread_mutex_t api_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool api_loaded;
 
-static bool find(void *library, const char *name, void *ret)
-{
-	void *at = dlsym(library, name);
-
-	memcpy(ret, &at, sizeof(at)); /* ISO C has no cast from object to function pointers */
-	return at;
-}
+static const char *const names[] = {
+#define X(name) "curl_" #name,
+	LS_CURL_FUNCTIONS(X)
+#undef X
+};
 
 static ls_status load(struct ls_err *err)
 {
 	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	const char *missing;
 
 	if (!library)
 		return ls_fail(err, LS_USAGE, 0, "object stores need " LIBRARY ": " REMEDY ": %s", dlerror());
-#define X(name)                                                                                                        \
-	if (!find(library, "curl_" #name, &api.name))                                                                  \
-		return ls_fail(err, LS_USAGE, 0, LIBRARY " has no curl_" #name ": " REMEDY);
-	LS_CURL_FUNCTIONS(X)
-#undef X
+	missing = ls_symbols(library, names, sizeof(names) / sizeof(names[0]), &api);
+	if (missing)
+		return ls_fail(err, LS_USAGE, 0, LIBRARY " has no %s: " REMEDY, missing);
 	if (api.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return ls_fail(err, LS_AGAIN, 0, LIBRARY " cannot start: no memory, or its TLS library does not work");
 	api_loaded = true;

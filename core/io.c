@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -243,4 +244,16 @@ ls_status ls_remove_tree(const char *path, struct ls_err *err)
 			return LS_OK;
 	}
 	return ls_fail(err, LS_AGAIN, errno, "cannot remove %s", path);
+}
+
+ls_status ls_random_hex(char *ret, size_t bytes, struct ls_err *err)
+{
+	unsigned char raw[32];
+	size_t i;
+
+	if (getrandom(raw, bytes, 0) != (ssize_t)bytes)
+		return ls_fail(err, LS_AGAIN, errno, "no random numbers");
+	for (i = 0; i < bytes; i++)
+		sprintf(ret + 2 * i, "%02x", raw[i]);
+	return LS_OK;
 }

@@ -13,6 +13,8 @@
 #include <sys/types.h>
 
 void ls_fd_close(int *fd); /* closes and sets to -1; -1 is fine; errno is kept */
+/* `bytes` random bytes (at most 32) as 2 * bytes hexadecimal digits and a NUL. */
+ls_status ls_random_hex(char *ret, size_t bytes, struct ls_err *err);
 int64_t ls_clock_ms(void); /* monotonic */
 double ls_clock_s(void);   /* monotonic */
 void ls_time_rfc3339(char text[32]); /* now, UTC, as "2026-01-31T12:00:00Z" */

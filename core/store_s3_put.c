@@ -8,6 +8,7 @@
  *
  * Not here: taking up the upload of a process that died: its bytes died with it. */
 #include "core/crc32c.h"
+#include "core/io.h"
 #include "core/iov.h"
 #include "core/s3_call.h"
 
@@ -15,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define ROUNDS 3      /* of an upload in parts */
 #define TIDY_MS 5000  /* tidying up must not hold up a failure */
@@ -34,18 +34,6 @@ struct put {
 	char *id;
 	uint32_t crc32c;
 };
-
-static ls_status make_token(char ret[33], struct ls_err *err)
-{
-	unsigned char random[16];
-	int i;
-
-	if (getrandom(random, sizeof(random), 0) != sizeof(random))
-		return ls_fail(err, LS_AGAIN, errno, "no random bytes");
-	for (i = 0; i < 16; i++)
-		sprintf(ret + 2 * i, "%02x", random[i]);
-	return LS_OK;
-}
 
 /* After a lost answer: LS_OK if the object there is of this put; else `st`, which err tells. */
 static ls_status settle(const struct put *p, ls_status st, struct ls_err *err)
@@ -240,7 +228,7 @@ ls_status ls_s3_put(struct ls_store *s, const char *key, const struct iovec *iov
 	struct ls_err *err)
 {
 	struct put p = { .s = (struct ls_s3 *)s, .key = key, .iov = iov, .n = n, .only_new = only_new };
-	ls_status st = make_token(p.token, err);
+	ls_status st = ls_random_hex(p.token, 16, err);
 
 	p.total = ls_iov_bytes(iov, n);
 	if (!st)

@@ -64,9 +64,9 @@ ls_status ls_agents_open(struct ls_agents **ret, struct ls_err *err)
 
 	if (!a)
 		return ls_fail_oom(err);
-	st = ls_wire_secret(id, 8, err);
+	st = ls_random_hex(id, 8, err);
 	if (!st)
-		st = ls_wire_secret(a->key, LS_HOLD_KEY / 2, err);
+		st = ls_random_hex(a->key, LS_HOLD_KEY / 2, err);
 	if (st) {
 		free(a);
 		return st;

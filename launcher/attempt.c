@@ -405,9 +405,9 @@ ls_status ls_attempt_run(const struct ls_attempt_options *opt, struct ls_outcome
 	ls_time_rfc3339(ret->started);
 	st = ls_watch_attempt(opt->watch, opt->number, a.world, err);
 	if (!st)
-		st = ls_wire_secret(a.run_id, 8, err);
+		st = ls_random_hex(a.run_id, 8, err);
 	if (!st)
-		st = ls_wire_secret(a.token, 32, err);
+		st = ls_random_hex(a.token, 32, err);
 	if (!st)
 		st = allocate(&a, err);
 	if (!st) {

@@ -53,11 +53,6 @@ static ls_status look(struct ls_store *s, struct ls_ckpt_id id, bool deep, struc
 	return st;
 }
 
-static int newest_first(const void *a, const void *b)
-{
-	return ls_ckpt_compare(*(const struct ls_ckpt_id *)b, *(const struct ls_ckpt_id *)a);
-}
-
 /* Every directory that has any object, newest first: also those that no manifest publishes. */
 static ls_status all_dirs(struct ls_store *s, struct ls_ckpt_id **ret, size_t *ret_n, struct ls_err *err)
 {
@@ -77,7 +72,7 @@ static ls_status all_dirs(struct ls_store *s, struct ls_ckpt_id **ret, size_t *r
 	ls_objects_release(&keys);
 	if (st)
 		return st;
-	qsort(ids, n, sizeof(*ids), newest_first);
+	ls_ckpt_sort(ids, n);
 	*ret = ids;
 	*ret_n = n;
 	return LS_OK;

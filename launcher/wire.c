@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -278,18 +277,6 @@ ls_status ls_wire_connect(const char *addresses, int deadline_ms, int *ret_fd, s
 		poll(NULL, 0, 50);
 	} while (ls_clock_ms() < until);
 	return ls_fail(err, LS_NODE_LOST, errno, "cannot reach the launcher at %s", addresses);
-}
-
-ls_status ls_wire_secret(char *ret, size_t bytes, struct ls_err *err)
-{
-	unsigned char raw[32];
-	size_t i;
-
-	if (getrandom(raw, bytes, 0) != (ssize_t)bytes)
-		return ls_fail(err, LS_AGAIN, errno, "no random numbers");
-	for (i = 0; i < bytes; i++)
-		sprintf(ret + 2 * i, "%02x", raw[i]);
-	return LS_OK;
 }
 
 bool ls_wire_secret_is(const char *want, const char *have)

@@ -67,9 +67,7 @@ ls_status ls_wire_connect(const char *addresses, int deadline_ms, int *ret_fd, s
 ls_status ls_wire_listen_unix(const char *name, int *ret_fd, struct ls_err *err);
 ls_status ls_wire_listen_tcp(int *ret_fd, int *ret_port, struct ls_err *err);
 
-/* Random hexadecimal digits for `bytes` bytes (at most 32), and a NUL. */
-ls_status ls_wire_secret(char *ret, size_t bytes, struct ls_err *err);
-/* The same time for every wrong one: nobody learns it byte by byte. */
+/* Of a secret (ls_random_hex). The same time for every wrong one: nobody learns it byte by byte. */
 bool ls_wire_secret_is(const char *want, const char *have);
 
 #endif

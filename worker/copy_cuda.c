@@ -3,6 +3,7 @@
  * The driver (libcuda.so.1) belongs to the host, not to a build: it is found in the process if the program uses CUDA in any way, and its
  * functions have had these types since CUDA 4. https://docs.nvidia.com/cuda/cuda-driver-api/ */
 #include "worker/copy.h"
+#include "core/symbols.h"
 
 #include <dlfcn.h>
 #include <stdint.h>
@@ -36,6 +37,12 @@ static struct {
 	void *stream;
 } cu;
 
+static const char *const symbols[] = {
+#define X(name, symbol, args) symbol,
+	FUNCTIONS(X)
+#undef X
+};
+
 /* Is CUDA in use here? Asked again while it is not: a program may load it late. */
 static bool have_driver(void)
 {
@@ -47,10 +54,7 @@ static bool have_driver(void)
 	lib = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
 	if (!lib)
 		return false;
-	have = true;
-#define X(name, symbol, args) have &= (*(void **)&cu.name = dlsym(lib, symbol)) != NULL;
-	FUNCTIONS(X)
-#undef X
+	have = !ls_symbols(lib, symbols, sizeof(symbols) / sizeof(symbols[0]), &cu);
 	return have;
 }
 

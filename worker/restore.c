@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_READ (256u << 10) /* most headers are shorter */
 #define LISTS 10 /* of checkpoints, when they change meanwhile */
 
 static bool is_damage(ls_status st, const struct ls_err *err)
@@ -44,33 +43,13 @@ static int reader_of(const struct ls_source *src, size_t shard)
 static ls_status open_shard(struct ls_source *src, size_t i, struct ls_str *ret_header, struct ls_err *err)
 {
 	struct stored *s = (struct stored *)src;
-	const struct ls_shard *shard = &s->ckpt.shards[i];
-	uint64_t first = shard->bytes < FIRST_READ ? shard->bytes : FIRST_READ, need = 0;
-	struct ls_str text = { 0 };
-	ls_status st = LS_OK;
+	ls_status st = ls_ckpt_shard_head(s->ls->store, &s->ckpt.shards[i], ret_header, err);
 
-	ls_str_addf(&text, "%*s", (int)first, "");
-	if (text.oom)
-		return ls_fail_oom(err);
-	if (first < 8)
-		st = ls_fail(err, LS_DATA_BAD, 0, "%s/%s is too short for a shard", ls_store_uri(s->ls->store), shard->key);
-	if (!st)
-		st = ls_store_get(s->ls->store, shard->key, 0, text.s, first, err);
-	if (!st)
-		st = ls_st_head_bytes(text.s, shard->bytes, &need, err);
-	if (!st && need > first) {
-		ls_str_addf(&text, "%*s", (int)(need - first), "");
-		st = text.oom ? ls_fail_oom(err) : ls_store_get(s->ls->store, shard->key, first, text.s + first, need - first, err);
-	}
-	if (st) {
-		ls_str_release(&text);
+	if (st)
 		return st;
-	}
-	text.len = need; /* what was read beyond the header is read again with the data */
-	src->bytes[i] = shard->bytes;
-	s->heads[i].at = need;
-	s->heads[i].crc32c = ls_crc32c(0, text.s, need);
-	*ret_header = text;
+	src->bytes[i] = s->ckpt.shards[i].bytes;
+	s->heads[i].at = ret_header->len;
+	s->heads[i].crc32c = ls_crc32c(0, ret_header->s, ret_header->len);
 	return LS_OK;
 }
 

@@ -6,6 +6,7 @@
 #include "core/hold.h"
 #include "core/hold_wire.h"
 #include "core/io.h"
+#include "tests/unit/agent.h"
 
 #include <CUnit/Basic.h>
 #include <arpa/inet.h>
@@ -42,13 +43,7 @@ static void check(bool ok, const char *says, const char *got)
 
 static void become_agent(int listener, const char *ctl)
 {
-	char text[80];
-
-	snprintf(text, sizeof(text), "unix:%s", ctl);
-	setenv("LOCKSTEP_CTL", text, 1);
-	setenv("LOCKSTEP_TOKEN", "the token", 1);
-	dup2(listener, LS_AGENT_FD);
-	close_range(LS_AGENT_FD + 1, ~0u, 0);
+	agent_takes(listener, ctl);
 	_exit(cmd_agent(1, (char *[]){ "agent", NULL }));
 }
 
@@ -84,8 +79,8 @@ static void start_agent(const char *address)
 	int listener = -1, ctl_fd = -1;
 	char ctl[64], id[17];
 
-	CU_ASSERT_EQUAL_FATAL(ls_wire_secret(key, LS_HOLD_KEY / 2, NULL), LS_OK);
-	CU_ASSERT_EQUAL_FATAL(ls_wire_secret(id, 8, NULL), LS_OK);
+	CU_ASSERT_EQUAL_FATAL(ls_random_hex(key, LS_HOLD_KEY / 2, NULL), LS_OK);
+	CU_ASSERT_EQUAL_FATAL(ls_random_hex(id, 8, NULL), LS_OK);
 	snprintf(name, sizeof(name), "lockstep-agent-test-%s", id);
 	snprintf(ctl, sizeof(ctl), "lockstep-test-%s", id);
 	CU_ASSERT_EQUAL_FATAL(ls_hold_listen(name, &listener, NULL), LS_OK);

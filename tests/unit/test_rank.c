@@ -9,6 +9,7 @@
 #include "launcher/wire.h"
 #include "tests/unit/world.h"
 #include "worker/rank.h"
+#include "tests/unit/agent.h"
 
 #include <CUnit/Basic.h>
 #include <cjson/cJSON.h>
@@ -702,13 +703,7 @@ static struct ls_wire launcher; /* our end of the agent's connection */
 /* This program again: one that MPI has given threads must not fork and go on. */
 static void become_agent(int listener, const char *ctl)
 {
-	char text[80];
-
-	snprintf(text, sizeof(text), "unix:%s", ctl);
-	setenv("LOCKSTEP_CTL", text, 1);
-	setenv("LOCKSTEP_TOKEN", "the token", 1);
-	dup2(listener, LS_AGENT_FD);
-	close_range(LS_AGENT_FD + 1, ~0u, 0);
+	agent_takes(listener, ctl);
 	setenv(AGENT_MODE, "1", 1);
 	execl("/proc/self/exe", "agent", (char *)NULL);
 	_exit(127);
@@ -725,7 +720,7 @@ static void start_agent(void)
 		cJSON *go = cJSON_CreateObject();
 
 		snprintf(ctl, sizeof(ctl), "lockstep-test-rank-ctl-%d", (int)getpid());
-		check(!ls_wire_secret(key, LS_HOLD_KEY / 2, NULL) && !ls_hold_listen(agent_name, &listener, NULL) &&
+		check(!ls_random_hex(key, LS_HOLD_KEY / 2, NULL) && !ls_hold_listen(agent_name, &listener, NULL) &&
 				!ls_wire_listen_unix(ctl, &ctl_fd, NULL), "listen", ctl);
 		agent = fork();
 		if (agent == 0)
