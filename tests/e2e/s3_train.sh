@@ -72,7 +72,7 @@ for rank in 0 1; do
 	at rank$rank 130
 	kill -9 $(agents) "$(rank_pid $rank)"
 	end "rank $rank and the agent killed" rank$rank
-	expect_match "rank $rank and the agent killed: it resumed from the store" "^1[0-9]0 $" "$(resumed rank$rank)"
+	expect_match "rank $rank and the agent killed: it resumed from the store" "^[1-9][0-9]0 $" "$(resumed rank$rank)"
 done
 
 # --- the store dies --------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ for kind in minio "versitygw --tls"; do
 	at other${#kind} 130
 	kill -9 $(agents) "$(rank_pid 0)"
 	end "$kind" other${#kind}
-	expect_match "$kind: it resumed from the store" "^1[0-9]0 $" "$(resumed other${#kind})"
+	expect_match "$kind: it resumed from the store" "^[1-9][0-9]0 $" "$(resumed other${#kind})"
 	server stop
 done
 no_leftovers "nothing stays" 5

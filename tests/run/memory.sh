@@ -6,7 +6,7 @@
 
 job() { # DIR ARGS...: 400 steps, a snapshot every 10, a checkpoint every 150
 	(cd "$ROOT" && exec timeout 60 "$B/lockstep" run -f examples/digits/digits.yaml --dir "$TMP/$1" "${NOLEAKS[@]}" \
-		--set 'spec.workers.template.spec.containers.0.args=["--steps", "400", "--batch", "96", "--data", "examples/digits/digits.csv", "--step-ms", "3"]' \
+		--set 'spec.workers.template.spec.containers.0.args=["--steps", "400", "--batch", "96", "--data", "examples/digits/digits.csv", "--step-ms", "'"${STEP_MS-3}"'"]' \
 		--set spec.workers.template.spec.containers.0.command="[\"$B/examples/digits\"]" \
 		--set spec.checkpoint.every.steps=150 --set spec.checkpoint.memory.everySteps=10 "${@:2}")
 }
@@ -56,13 +56,17 @@ kill -9 "$(rank_pid 0)" "$(rank_pid 1)"
 end "all ranks killed" both
 expect_memory "all ranks killed" both
 
-start twice
+STEP_MS=10 start twice # slow enough to be killed twice before its end
 kill -9 "$(rank_pid 1)"
 wait_until 30 eval '[ "$(awk -F, "\$1 == 1" twice/steps.csv | wc -l)" -gt 80 ]'
 kill -9 "$(rank_pid 0)"
 end "killed in two attempts" twice
-expect_match "killed in two attempts: each resumed in memory, the second from later" \
-	"^2[0-9]0, in memory 2[2-9]0, in memory $" "$(resumed twice)"
+twice=$(resumed twice)
+if [[ $twice =~ ^([0-9]+)0,\ in\ memory\ ([0-9]+)0,\ in\ memory\ $ ]] && ((BASH_REMATCH[1] < BASH_REMATCH[2])); then
+	ok "killed in two attempts: each resumed in memory, the second from later"
+else
+	fail "killed in two attempts: each resumed in memory, the second from later" "resumed from: $twice"
+fi
 
 start agent
 kill -9 $(agents)
@@ -73,7 +77,7 @@ expect_match "the agent is killed alone: it says what is lost" "snapshots in mem
 start nothing
 kill -9 $(agents) "$(rank_pid 1)"
 end "agent and rank killed" nothing
-expect_eq "agent and rank killed: the store has the newest checkpoint" "150 " "$(resumed nothing)"
+expect_match "agent and rank killed: the store has the newest checkpoint" "^(150|300) $" "$(resumed nothing)"
 
 start launcher
 pkill -KILL -f "^$B/lockstep run .*--dir $TMP/launcher"
@@ -81,7 +85,7 @@ wait $job 2>/dev/null
 no_leftovers "the launcher is killed: nothing stays" 2
 job launcher >launcher.out 2>&1
 expect_eq "a later run: the job succeeds" 0 $?
-expect_match "a later run: has the store, where the orphaned ranks left their last step" "^2[0-9][0-9] $" "$(resumed launcher)"
+expect_match "a later run: has the store, where the orphaned ranks left their last step" "^(2[0-9][0-9]|3[0-9][0-9]) $" "$(resumed launcher)"
 expect_eq "a later run: the same losses, in what launchers saw" "" "$(diff <(curve whole) <(curve launcher) | grep '^>')"
 
 start away --set spec.checkpoint.uri="file://$TMP/away/checkpoints"
