@@ -12,7 +12,7 @@ job() { # DIR HOSTS ARGS...: 300 steps, a snapshot every 10, a checkpoint every 
 		--set spec.workers.replicas="$(tr , '\n' <<<"$2" | wc -l)" --set spec.workers.ranksPerWorker=1 \
 		--set spec.checkpoint.every.steps=110 --set spec.checkpoint.memory.everySteps=10 \
 		--set spec.workers.template.spec.containers.0.command="[\"$B/examples/digits\"]" \
-		--set 'spec.workers.template.spec.containers.0.args=["--steps", "300", "--batch", "96", "--data", "examples/digits/digits.csv", "--step-ms", "5"]' \
+		--set 'spec.workers.template.spec.containers.0.args=["--steps", "300", "--batch", "96", "--data", "examples/digits/digits.csv", "--step-ms", "8"]' \
 		"${@:3}")
 }
 start() { # DIR HOSTS ARGS...: until it is past step 163
