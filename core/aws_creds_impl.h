@@ -1,5 +1,4 @@
-/* aws_creds_impl.h -- what the files aws_creds*.c and aws_profile.c share: pages for secrets, and where credentials
- * come from.
+/* aws_creds_impl.h -- what the files aws_creds*.c and aws_profile.c share: where credentials come from.
  *
  * One function for each place. It returns LS_NOT_FOUND, without a word, when nothing points there; the next one is
  * asked only then. */
@@ -7,27 +6,11 @@
 #define LS_AWS_CREDS_IMPL_H
 
 #include "core/aws_creds.h"
+#include "core/secret.h"
 #include "core/str.h"
 
 #include <stdint.h>
 #include <time.h>
-
-/* --- secret pages: aws_creds_secret.c ------------------------------------------------------------------------------
- *
- * They are in no core file, and as far as the limit of locked memory allows in no swap. { 0 } is empty. */
-struct ls_secret {
-	char *s; /* s[len] is NUL */
-	size_t len, cap;
-};
-
-ls_status ls_secret_new(size_t cap, struct ls_secret *ret, struct ls_err *err); /* zeroed; len 0 */
-void ls_secret_free(struct ls_secret *s);                                       /* wipes all of it; empty is fine */
-/* Fill with what fd gives until its end. LS_USAGE: longer than cap - 1; LS_AGAIN: no end before ls_clock_ms() is
- * `until_ms`. */
-ls_status ls_secret_read(int fd, int64_t until_ms, struct ls_secret *s, const char *name, struct ls_err *err);
-ls_status ls_secret_file(const char *path, size_t max, struct ls_secret *ret, struct ls_err *err);
-void ls_str_wipe(struct ls_str *str); /* and release */
-void ls_strv_wipe(struct ls_strv *list);
 
 /* --- what a place gives ------------------------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* aws_creds_parse.c -- what services and processes answer; see aws_creds_impl.h. No message quotes it: it holds
  * secrets. */
 #include "core/aws_creds_impl.h"
+#include "core/io.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -30,36 +31,11 @@ ls_status ls_creds_set(char *field, size_t size, const char *name, const char *v
 	return LS_OK;
 }
 
-/* --- time --------------------------------------------------------------------------------------------------------- */
-
-/* "Z", "+02:00", "-0230": seconds east of Greenwich. */
-static bool parse_zone(const char *s, long *ret)
-{
-	int hours, minutes, used = 0;
-
-	if (!strcmp(s, "Z")) {
-		*ret = 0;
-		return true;
-	}
-	if ((*s != '+' && *s != '-') || (sscanf(s + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 &&
-						sscanf(s + 1, "%2d%2d%n", &hours, &minutes, &used) != 2))
-		return false;
-	*ret = (*s == '-' ? -1 : 1) * (hours * 3600L + minutes * 60L);
-	return s[1 + used] == '\0';
-}
-
 ls_status ls_creds_parse_time(const char *text, time_t *ret, struct ls_err *err)
 {
-	struct tm tm = { 0 };
-	const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-	long east;
-
-	if (rest && *rest == '.')
-		rest += 1 + strspn(rest + 1, "0123456789");
-	if (!rest || !parse_zone(rest, &east))
-		return ls_fail(err, LS_USAGE, 0, "Expiration is no time such as 2026-01-31T12:00:00Z");
-	*ret = timegm(&tm) - east;
-	return LS_OK;
+	if (ls_time_parse(text, ret))
+		return LS_OK;
+	return ls_fail(err, LS_USAGE, 0, "Expiration is no time such as 2026-01-31T12:00:00Z");
 }
 
 /* --- JSON --------------------------------------------------------------------------------------------------------- */

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 #define LIBRARY "libcurl.so.4"
-#define REMEDY "install curl 7.68 or newer (Debian's package libcurl4)"
+#define REMEDY "install curl 7.77 or newer (Debian's package libcurl4)"
 
 static struct ls_curl_api api;
 static pthread_mutex_t api_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -25,7 +25,7 @@ static ls_status load(struct ls_err *err)
 	const char *missing;
 
 	if (!library)
-		return ls_fail(err, LS_USAGE, 0, "object stores need " LIBRARY ": " REMEDY ": %s", dlerror());
+		return ls_fail(err, LS_USAGE, 0, "HTTP needs " LIBRARY ": " REMEDY ": %s", dlerror());
 	missing = ls_symbols(library, names, sizeof(names) / sizeof(names[0]), &api);
 	if (missing)
 		return ls_fail(err, LS_USAGE, 0, LIBRARY " has no %s: " REMEDY, missing);

@@ -11,6 +11,7 @@
 #include "core/curl_api.h"
 #include "core/io.h"
 #include "core/iov.h"
+#include "core/secret.h"
 #include "lockstep/lockstep.h"
 
 #include <ctype.h>
@@ -26,9 +27,11 @@
 #define TEXT_MAX ((size_t)1 << 20)
 #define UPLOAD_BUFFER (512L << 10)
 #define DOWNLOAD_BUFFER (256L << 10) /* of 64 to 512 KiB none was better, in CPU or time */
+#define KEEPALIVE_S 30L              /* a peer that vanished is noticed by ten unanswered probes: five minutes */
 
 struct slot {
 	struct ls_http_exchange *x; /* NULL: free */
+	const struct ls_curl_api *curl;
 	CURL *easy;
 	struct curl_slist *headers;
 	bool running;
@@ -51,8 +54,11 @@ struct ls_http {
 	const struct ls_curl_api *curl;
 	struct lane lane[MAX_LANES];
 	int n_lanes;
-	char *ca_bundle;
-	long connect_ms;
+	char *ca_bundle, *proxy;
+	struct ls_str ca, cert, key; /* as text */
+	bool insecure;
+	struct curl_slist *connect_to;
+	long connect_ms, buffer;
 	int stall_ms;
 	atomic_bool cancelled;
 	struct ls_http_exchange **x; /* of the run that is on */
@@ -86,7 +92,7 @@ static int on_seek(void *arg, curl_off_t offset, int whence)
 {
 	struct slot *s = arg;
 
-	if (whence != SEEK_SET || offset < 0 || (uint64_t)offset > s->x->body_bytes)
+	if (whence != SEEK_SET || offset < 0 || (uint64_t)offset > s->x->body_bytes || (s->x->once && s->sent))
 		return CURL_SEEKFUNC_FAIL;
 	s->from = ls_iov_at(s->x->body, s->x->body_n, s->x->body_at + (uint64_t)offset);
 	s->sent = (uint64_t)offset;
@@ -112,6 +118,14 @@ static size_t scatter(struct slot *s, const char *bytes, size_t len)
 	return len;
 }
 
+static size_t stream(struct slot *s, const char *bytes, size_t len)
+{
+	if (s->x->on_body(s->x, bytes, len))
+		return len;
+	s->wrong = "its reader ended it";
+	return 0;
+}
+
 static size_t on_write(char *bytes, size_t size, size_t n, void *arg)
 {
 	struct slot *s = arg;
@@ -120,12 +134,25 @@ static size_t on_write(char *bytes, size_t size, size_t n, void *arg)
 
 	if (x->into_n && x->status / 100 == 2)
 		return scatter(s, bytes, len);
+	if (x->on_body && x->status / 100 == 2)
+		return stream(s, bytes, len);
 	if (len > max - x->text.len) {
 		s->wrong = "the answer is too long";
+		x->too_long = true;
 		return 0;
 	}
 	ls_str_addn(&x->text, bytes, len);
 	return x->text.oom ? 0 : len;
+}
+
+/* The head is here. From now on the body may be as quiet as its reader allows. */
+static bool begin_stream(struct slot *s)
+{
+	if (s->x->stall_ms)
+		s->curl->easy_setopt(s->easy, CURLOPT_LOW_SPEED_TIME, (s->x->stall_ms + 999L) / 1000);
+	if (!s->x->on_body(s->x, "", 0))
+		s->wrong = "its reader ended it";
+	return !s->wrong;
 }
 
 /* A status line starts over: what came before it belonged to "100 Continue". */
@@ -143,6 +170,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 		x->status = atoi(line + strcspn(line, " "));
 		return size * n;
 	}
+	if (!len && x->on_body && x->status / 100 == 2 && !begin_stream(s))
+		return 0;
 	for (; i < len && line[i] != ':'; i++) {
 		char lower = (char)tolower((unsigned char)line[i]);
 
@@ -177,7 +206,7 @@ static bool set_headers(const struct ls_curl_api *curl, struct slot *s)
 	return longer;
 }
 
-static void set_request(const struct ls_curl_api *curl, struct slot *s)
+static void set_request(const struct ls_curl_api *curl, struct slot *s, long buffer)
 {
 	const struct ls_http_exchange *x = s->x;
 	bool sends = x->body_n || !strcmp(x->method, "PUT") || !strcmp(x->method, "POST");
@@ -193,16 +222,45 @@ static void set_request(const struct ls_curl_api *curl, struct slot *s)
 		curl->easy_setopt(s->easy, CURLOPT_READDATA, s);
 		curl->easy_setopt(s->easy, CURLOPT_SEEKFUNCTION, on_seek);
 		curl->easy_setopt(s->easy, CURLOPT_SEEKDATA, s);
-		curl->easy_setopt(s->easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
+		curl->easy_setopt(s->easy, CURLOPT_UPLOAD_BUFFERSIZE, buffer ? buffer : UPLOAD_BUFFER);
 	}
 	if (strcmp(x->method, "HEAD"))
 		curl->easy_setopt(s->easy, CURLOPT_CUSTOMREQUEST, x->method);
 }
 
+static void set_blob(const struct ls_http *h, struct slot *s, CURLoption option, const struct ls_str *text)
+{
+	struct curl_blob blob = { .data = text->s, .len = text->len, .flags = CURL_BLOB_NOCOPY };
+
+	if (text->len)
+		h->curl->easy_setopt(s->easy, option, &blob);
+}
+
+static void set_trust(const struct ls_http *h, struct slot *s)
+{
+	const struct ls_curl_api *curl = h->curl;
+
+	if (h->ca_bundle)
+		curl->easy_setopt(s->easy, CURLOPT_CAINFO, h->ca_bundle);
+	if (h->ca.len)
+		curl->easy_setopt(s->easy, CURLOPT_CAPATH, NULL);
+	set_blob(h, s, CURLOPT_CAINFO_BLOB, &h->ca);
+	set_blob(h, s, CURLOPT_SSLCERT_BLOB, &h->cert);
+	set_blob(h, s, CURLOPT_SSLKEY_BLOB, &h->key);
+	if (h->insecure) {
+		curl->easy_setopt(s->easy, CURLOPT_SSL_VERIFYPEER, 0L);
+		curl->easy_setopt(s->easy, CURLOPT_SSL_VERIFYHOST, 0L);
+	}
+	if (h->connect_to)
+		curl->easy_setopt(s->easy, CURLOPT_CONNECT_TO, h->connect_to);
+	if (h->proxy)
+		curl->easy_setopt(s->easy, CURLOPT_PROXY, h->proxy);
+}
+
 static void set_transport(const struct ls_http *h, struct slot *s)
 {
 	const struct ls_curl_api *curl = h->curl;
-	int stall_ms = s->x->stall_ms ? s->x->stall_ms : h->stall_ms;
+	int stall_ms = s->x->stall_ms && !s->x->on_body ? s->x->stall_ms : h->stall_ms;
 
 	curl->easy_setopt(s->easy, CURLOPT_PRIVATE, s);
 	curl->easy_setopt(s->easy, CURLOPT_ERRORBUFFER, s->why);
@@ -211,7 +269,9 @@ static void set_transport(const struct ls_http *h, struct slot *s)
 	curl->easy_setopt(s->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl->easy_setopt(s->easy, CURLOPT_USERAGENT, "lockstep/" LOCKSTEP_VERSION);
 	curl->easy_setopt(s->easy, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl->easy_setopt(s->easy, CURLOPT_BUFFERSIZE, DOWNLOAD_BUFFER);
+	curl->easy_setopt(s->easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);
+	curl->easy_setopt(s->easy, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_S);
+	curl->easy_setopt(s->easy, CURLOPT_BUFFERSIZE, h->buffer ? h->buffer : DOWNLOAD_BUFFER);
 	curl->easy_setopt(s->easy, CURLOPT_CONNECTTIMEOUT_MS, h->connect_ms);
 	curl->easy_setopt(s->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	curl->easy_setopt(s->easy, CURLOPT_LOW_SPEED_TIME, (stall_ms + 999L) / 1000);
@@ -220,14 +280,13 @@ static void set_transport(const struct ls_http *h, struct slot *s)
 	curl->easy_setopt(s->easy, CURLOPT_WRITEDATA, s);
 	curl->easy_setopt(s->easy, CURLOPT_HEADERFUNCTION, on_header);
 	curl->easy_setopt(s->easy, CURLOPT_HEADERDATA, s);
-	if (h->ca_bundle)
-		curl->easy_setopt(s->easy, CURLOPT_CAINFO, h->ca_bundle);
+	set_trust(h, s);
 }
 
 static void forget_reply(struct ls_http_exchange *x)
 {
 	x->status = 0;
-	x->untrusted = x->cancelled = false;
+	x->untrusted = x->cancelled = x->too_long = x->unsent = false;
 	x->crc32c = 0;
 	x->why[0] = '\0';
 	ls_strv_release(&x->reply_headers);
@@ -239,12 +298,14 @@ static void conclude(const struct ls_http *h, struct slot *s, CURLcode code)
 {
 	struct ls_http_exchange *x = s->x;
 	bool into = x->into_n && x->status / 100 == 2;
+	long request = 0; /* bytes of it that went out, on all connections that curl tried */
 
 	if (code == CURLE_OK && !s->wrong && into && s->got != x->into_bytes)
 		s->wrong = "the body is shorter than what was asked for";
 	if (code == CURLE_OK && !s->wrong && x->status)
 		return;
 	x->status = 0;
+	x->unsent = s->easy && h->curl->easy_getinfo(s->easy, CURLINFO_REQUEST_SIZE, &request) == CURLE_OK && !request;
 	x->untrusted = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
 	snprintf(x->why, sizeof(x->why), "%s", s->wrong ? s->wrong : *s->why ? s->why : h->curl->easy_strerror(code));
 }
@@ -288,16 +349,24 @@ static void start_try(struct lane *l, struct slot *s)
 	const struct ls_curl_api *curl = l->h->curl;
 	struct ls_http_exchange *x = s->x;
 
+	int early_ms = x->hold ? x->hold(x) : 0;
+
+	if (early_ms > 0) {
+		s->due_ms = ls_clock_ms() + early_ms;
+		return;
+	}
 	x->tries++;
 	x->prepare_status = x->prepare ? x->prepare(x, &x->prepare_err) : LS_OK;
 	forget_reply(x);
 	if (x->prepare_status) {
 		snprintf(x->why, sizeof(x->why), "not sent");
+		x->unsent = true;
 		s->x = NULL;
 		return;
 	}
 	s->from = ls_iov_at(x->body, x->body_n, x->body_at);
 	s->into = ls_iov_at(x->into, x->into_n, x->into_at);
+	s->curl = curl;
 	s->sent = s->got = 0;
 	s->wrong = NULL;
 	s->why[0] = '\0';
@@ -309,7 +378,7 @@ static void start_try(struct lane *l, struct slot *s)
 		end_try(l, s, CURLE_OUT_OF_MEMORY);
 		return;
 	}
-	set_request(curl, s);
+	set_request(curl, s, l->h->buffer);
 	set_transport(l->h, s);
 	if (curl->multi_add_handle(l->multi, s->easy) == CURLM_OK)
 		s->running = true;
@@ -374,8 +443,10 @@ static bool lane_reap(struct lane *l)
 		any = true;
 	}
 	for (i = 0; atomic_load(&l->h->cancelled) && i < l->n_slots; i++)
-		if (l->slot[i].running && !l->slot[i].x->insist)
+		if (l->slot[i].running && !l->slot[i].x->insist) {
 			cancel_slot(l, &l->slot[i]);
+			any = true;
+		}
 	return any;
 }
 
@@ -392,20 +463,25 @@ static void *lane_drive(void *arg)
 	return NULL;
 }
 
-/* Start a helper; it must not take the program's signals. */
-static bool lane_spawn(struct lane *l)
-{
-	sigset_t all, old;
-	int rc;
+/* --- the pool ------------------------------------------------------------------------------------------------------------- */
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&l->thread, NULL, lane_drive, l);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return rc == 0;
+static bool copy(char **ret, const char *text)
+{
+	return !text || !*text || (*ret = strdup(text));
 }
 
-/* --- the pool ------------------------------------------------------------------------------------------------------------- */
+static ls_status copy_trust(struct ls_http *h, const struct ls_http_options *opt, struct ls_err *err)
+{
+	ls_str_add(&h->ca, opt->ca_pem ? opt->ca_pem : "");
+	ls_str_add(&h->cert, opt->cert_pem ? opt->cert_pem : "");
+	ls_str_add(&h->key, opt->key_pem ? opt->key_pem : "");
+	h->insecure = opt->insecure;
+	if (opt->connect_to && !(h->connect_to = h->curl->slist_append(NULL, opt->connect_to)))
+		return ls_fail_oom(err);
+	if (h->ca.oom || h->cert.oom || h->key.oom || !copy(&h->ca_bundle, opt->ca_bundle) || !copy(&h->proxy, opt->proxy))
+		return ls_fail_oom(err);
+	return LS_OK;
+}
 
 ls_status ls_http_open(const struct ls_http_options *opt, struct ls_http **ret, struct ls_err *err)
 {
@@ -417,10 +493,10 @@ ls_status ls_http_open(const struct ls_http_options *opt, struct ls_http **ret, 
 		goto fail;
 	h->connect_ms = opt->connect_ms ? opt->connect_ms : 5000;
 	h->stall_ms = opt->stall_ms ? opt->stall_ms : 20000;
-	if (opt->ca_bundle && *opt->ca_bundle && !(h->ca_bundle = strdup(opt->ca_bundle))) {
-		st = ls_fail_oom(err);
+	h->buffer = opt->buffer;
+	st = copy_trust(h, opt, err);
+	if (st)
 		goto fail;
-	}
 	for (; h->n_lanes < lanes; h->n_lanes++) {
 		struct lane *l = &h->lane[h->n_lanes];
 
@@ -450,7 +526,13 @@ void ls_http_close(struct ls_http *h)
 				h->curl->easy_cleanup(h->lane[i].slot[k].easy);
 		h->curl->multi_cleanup(h->lane[i].multi);
 	}
+	if (h->connect_to)
+		h->curl->slist_free_all(h->connect_to);
+	ls_str_wipe(&h->key);
+	ls_str_release(&h->cert);
+	ls_str_release(&h->ca);
 	free(h->ca_bundle);
+	free(h->proxy);
 	free(h);
 }
 
@@ -467,7 +549,7 @@ ls_status ls_http_run(struct ls_http *h, struct ls_http_exchange **x, int n, int
 	atomic_store(&h->next, 0);
 	for (i = 0; i < lanes; i++)
 		h->lane[i].n_slots = at_once / lanes + (i < at_once % lanes);
-	while (started < lanes && lane_spawn(&h->lane[started])) /* without a helper the others do its share */
+	while (started < lanes && !ls_thread_spawn(&h->lane[started].thread, lane_drive, &h->lane[started])) /* without a helper the others do its share */
 		started++;
 	if (lanes)
 		lane_drive(&h->lane[0]);

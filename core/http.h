@@ -27,6 +27,12 @@ struct ls_http_options {
 	const char *ca_bundle; /* NULL or "": the system's */
 	int connect_ms;        /* 0: 5000 */
 	int stall_ms;          /* no byte for so long ends a try; 0: 20000 */
+	long buffer;           /* bytes for each direction of each exchange that runs; 0: for bulk transfers */
+	const char *ca_pem;    /* NULL or "": ca_bundle; else its text, and nobody else is trusted */
+	const char *cert_pem, *key_pem; /* the client's certificate and key as text; NULL or "": none */
+	bool insecure;         /* any server is believed */
+	const char *connect_to; /* NULL: where the URL says; else "::HOST:PORT", so that the URL's host is only the name in TLS */
+	const char *proxy;     /* NULL or "": the environment's */
 };
 
 struct ls_http_exchange {
@@ -44,8 +50,11 @@ struct ls_http_exchange {
 	uint64_t into_at, into_bytes;
 	size_t text_max;             /* 0: 1 MiB */
 	int total_ms;                /* for one try; 0: no limit but stall_ms */
-	int stall_ms;                /* 0: the pool's */
+	int stall_ms;                /* 0: the pool's; with on_body: once the answer's head is here */
 	bool insist;                 /* runs in a cancelled pool, too: to tidy up */
+	bool once;                   /* a body of which something was sent is not sent again when a kept connection turns out to be dead */
+	/* A 2xx body goes there as it comes, in place of `text`; first nothing, when the answer's head is here. False ends the try. */
+	bool (*on_body)(struct ls_http_exchange *x, const char *bytes, size_t len);
 
 	/* the answer of the last try */
 	int status;
@@ -55,10 +64,13 @@ struct ls_http_exchange {
 	char why[256];               /* status 0: "Failed to connect to 127.0.0.1 port 9000 after 0 ms: …" */
 	bool untrusted;              /* status 0: the server's certificate is refused, or the CA bundle cannot be read */
 	bool cancelled;              /* status 0: by ls_http_cancel() */
+	bool too_long;               /* status 0: the answer is longer than text_max */
+	bool unsent;                 /* status 0: certainly not a byte of the request went out */
 	int tries;
 
 	/* hooks; all NULL: one try as it stands. They run on a transfer thread, one at a time per exchange. */
 	ls_status (*prepare)(struct ls_http_exchange *x, struct ls_err *err); /* before each try: sign it */
+	int (*hold)(struct ls_http_exchange *x);  /* before prepare(): so many ms too early, asked again then; 0: now */
 	int (*judge)(struct ls_http_exchange *x); /* after each try: -1 it is over; else try again in so many ms */
 	void *arg;
 	ls_status prepare_status;    /* what prepare() failed with; the exchange is over then */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,36 @@ void ls_time_rfc3339(char text[32])
 
 	gmtime_r(&now, &tm);
 	strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* "Z", "+02:00", "-0230": seconds east of Greenwich. */
+static bool parse_zone(const char *s, long *ret)
+{
+	int hours, minutes, used = 0;
+
+	if (!strcmp(s, "Z")) {
+		*ret = 0;
+		return true;
+	}
+	if ((*s != '+' && *s != '-') || (sscanf(s + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 &&
+						sscanf(s + 1, "%2d%2d%n", &hours, &minutes, &used) != 2))
+		return false;
+	*ret = (*s == '-' ? -1 : 1) * (hours * 3600L + minutes * 60L);
+	return s[1 + used] == '\0';
+}
+
+bool ls_time_parse(const char *text, time_t *ret)
+{
+	struct tm tm = { 0 };
+	const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+	long east;
+
+	if (rest && *rest == '.')
+		rest += 1 + strspn(rest + 1, "0123456789");
+	if (!rest || !parse_zone(rest, &east))
+		return false;
+	*ret = timegm(&tm) - east;
+	return true;
 }
 
 int ls_write_all(int fd, const void *bytes, size_t len)
@@ -256,4 +287,16 @@ ls_status ls_random_hex(char *ret, size_t bytes, struct ls_err *err)
 	for (i = 0; i < bytes; i++)
 		sprintf(ret + 2 * i, "%02x", raw[i]);
 	return LS_OK;
+}
+
+int ls_thread_spawn(pthread_t *ret, void *(*run)(void *), void *arg)
+{
+	sigset_t all, saved;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &saved);
+	rc = pthread_create(ret, NULL, run, arg);
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+	return rc;
 }

@@ -193,21 +193,37 @@ static ls_status read_manifest(const char *path, struct ls_str *ret, struct ls_e
 	return st;
 }
 
-ls_status ls_job_load(const char *path, const char *const *sets, struct ls_job *ret, struct ls_err *err)
+static const char *name_of(const char *path)
 {
-	const char *name = strcmp(path, "-") ? path : "stdin";
+	return strcmp(path, "-") ? path : "stdin";
+}
+
+ls_status ls_job_read(const char *path, const char *const *sets, struct ls_node **ret, struct ls_err *err)
+{
 	struct ls_str text = { 0 };
 	struct ls_node *root = NULL;
 	ls_status st;
 
 	st = read_manifest(path, &text, err);
 	if (!st)
-		st = ls_node_parse(name, ls_str_text(&text), text.len, &root, err);
+		st = ls_node_parse(name_of(path), ls_str_text(&text), text.len, &root, err);
 	for (; !st && sets && *sets; sets++)
 		st = ls_node_set(root, *sets, err);
-	if (!st)
-		st = build(name, root, true, ret, err);
-	ls_node_free(root);
+	if (st)
+		ls_node_free(root);
+	else
+		*ret = root;
 	ls_str_release(&text);
+	return st;
+}
+
+ls_status ls_job_load(const char *path, const char *const *sets, struct ls_job *ret, struct ls_err *err)
+{
+	struct ls_node *root = NULL;
+	ls_status st = ls_job_read(path, sets, &root, err);
+
+	if (!st)
+		st = build(name_of(path), root, true, ret, err);
+	ls_node_free(root);
 	return st;
 }

@@ -1,7 +1,7 @@
 /* job.h -- the TrainingJob (lockstep.dev/v1alpha1): what the user asked for, validated, with defaults filled in.
  *
  * One table of fields (job_fields.c) says path, type, default, range and meaning of each field. It drives the validation,
- * `lockstep explain`, docs/trainingjob.md, and later the CRD; a field that is not in the table is an error.
+ * `lockstep explain`, docs/trainingjob.md and the CRD; a field that is not in the table is an error.
  *
  *   Ownership  struct ls_job owns its strings and lists; ls_job_release() frees them and leaves it empty.
  *   Errors     LS_USAGE, text "job.yaml:12: spec.workers.replica: unknown field; did you mean replicas?". All errors of a
@@ -67,14 +67,18 @@ struct ls_job {
 /* Parse, validate, fill in defaults. `sets` are `--set` assignments applied before validation, NULL-terminated, or NULL. "-"
  * is standard input. Unlike ls_job_from_node it wants a program: no image supplies one here. */
 ls_status ls_job_load(const char *path, const char *const *sets, struct ls_job *ret, struct ls_err *err);
+/* Its first half: the tree, with the assignments, not yet checked; the caller's to ls_node_free(). */
+ls_status ls_job_read(const char *path, const char *const *sets, struct ls_node **ret, struct ls_err *err);
 /* The same from a tree; `name` as in ls_node_parse. */
 ls_status ls_job_from_node(const char *name, const struct ls_node *root, struct ls_job *ret, struct ls_err *err);
 /* A job with every default, for `lockstep run -np N -- prog`: fill in name, argv, … */
 ls_status ls_job_init(struct ls_job *ret, const char *name, struct ls_err *err);
 void ls_job_release(struct ls_job *job);
 
-/* The table of fields as text: one path (NULL: all), for `lockstep explain [PATH]`; or the reference page in Markdown. */
+/* The table of fields as text: one path (NULL: all), for `lockstep explain [PATH]`; the reference page in Markdown; or the
+ * CustomResourceDefinition in YAML. */
 ls_status ls_job_explain(const char *path, struct ls_str *ret, struct ls_err *err);
 void ls_job_reference(struct ls_str *ret_markdown);
+void ls_job_crd(struct ls_str *ret_yaml);
 
 #endif

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PATH_SIZE 256
 #define WIDTH 96
 
 static const char example[] =
@@ -35,9 +34,9 @@ static const char example[] =
 	"    backoffLimit: 3\n"
 	"    hangTimeoutSeconds: 600\n";
 
-static void path_of(const struct ls_field *f, char ret[PATH_SIZE])
+void ls_field_path(const struct ls_field *f, char ret[LS_FIELD_PATH])
 {
-	snprintf(ret, PATH_SIZE, "%s%s%s%s", f->parent, *f->parent ? "." : "", f->key,
+	snprintf(ret, LS_FIELD_PATH, "%s%s%s%s", f->parent, *f->parent ? "." : "", f->key,
 		f->type == LS_FIELD_LIST ? "[]" : "");
 }
 
@@ -72,7 +71,7 @@ static const char *need(const struct ls_field *f)
 }
 
 /* Break lines at spaces, before WIDTH where a word allows it. */
-static void add_wrapped(struct ls_str *ret, const char *text, const char *indent)
+void ls_field_wrap(struct ls_str *ret, const char *text, const char *indent)
 {
 	size_t column = 0;
 
@@ -109,14 +108,14 @@ static void add_head(struct ls_str *ret, const struct ls_field *f)
 static void add_tree(struct ls_str *ret, const char *parent, int depth)
 {
 	const struct ls_field *f;
-	char path[PATH_SIZE];
+	char path[LS_FIELD_PATH];
 
 	for (f = ls_fields; f->key; f++) {
 		if (strcmp(f->parent, parent))
 			continue;
 		ls_str_addf(ret, "%*s", 2 * depth, "");
 		add_head(ret, f);
-		path_of(f, path);
+		ls_field_path(f, path);
 		add_tree(ret, path, depth + 1);
 	}
 }
@@ -133,7 +132,7 @@ static void add_kube(struct ls_str *ret, const char *parent, const char *indent)
 		ls_str_addf(&names, "%s%s", i ? ", " : "", kube->names[i]);
 	ls_str_add(&names, ".");
 	ls_str_add(ret, "\n");
-	add_wrapped(ret, ls_str_text(&names), indent);
+	ls_field_wrap(ret, ls_str_text(&names), indent);
 	ret->oom |= names.oom;
 	ls_str_release(&names);
 }
@@ -141,32 +140,32 @@ static void add_kube(struct ls_str *ret, const char *parent, const char *indent)
 static void add_one(struct ls_str *ret, const struct ls_field *f)
 {
 	const struct ls_field *child;
-	char path[PATH_SIZE];
+	char path[LS_FIELD_PATH];
 	bool any = false;
 
-	path_of(f, path);
+	ls_field_path(f, path);
 	ls_str_addf(ret, "KIND:     TrainingJob\nVERSION:  %s\nFIELD:    %s\n          ", ls_fields[0].names[0], path);
 	add_head(ret, f);
 	ls_str_add(ret, "\nDESCRIPTION:\n");
-	add_wrapped(ret, f->text, "  ");
+	ls_field_wrap(ret, f->text, "  ");
 	for (child = ls_fields; child->key; child++) {
 		if (strcmp(child->parent, path))
 			continue;
 		ls_str_add(ret, any ? "\n  " : "\nFIELDS:\n  ");
 		add_head(ret, child);
-		add_wrapped(ret, child->text, "      ");
+		ls_field_wrap(ret, child->text, "      ");
 		any = true;
 	}
 	add_kube(ret, path, "  ");
 }
 
 /* Cut the first part off *path ("containers[0]" gives "containers"); a key that itself has dots is the last part. */
-static const struct ls_field *step(const char **path, const char *parent, char part[PATH_SIZE])
+static const struct ls_field *step(const char **path, const char *parent, char part[LS_FIELD_PATH])
 {
 	const struct ls_field *f = ls_field_find(parent, *path);
 	size_t len = f ? strlen(*path) : strcspn(*path, ".");
 
-	snprintf(part, PATH_SIZE, "%.*s", (int)(len < PATH_SIZE ? len : PATH_SIZE - 1), *path);
+	snprintf(part, LS_FIELD_PATH, "%.*s", (int)(len < LS_FIELD_PATH ? len : LS_FIELD_PATH - 1), *path);
 	*path += len;
 	*path += **path == '.';
 	if (!f) {
@@ -179,7 +178,7 @@ static const struct ls_field *step(const char **path, const char *parent, char p
 ls_status ls_job_explain(const char *path, struct ls_str *ret, struct ls_err *err)
 {
 	const struct ls_field *f = NULL;
-	char parent[PATH_SIZE] = "", part[PATH_SIZE], suggestion[320];
+	char parent[LS_FIELD_PATH] = "", part[LS_FIELD_PATH], suggestion[320];
 
 	if (path && !strncmp(path, "trainingjob", 11) && (path[11] == '.' || !path[11]))
 		path += 11 + (path[11] == '.'); /* as kubectl explain wants it */
@@ -197,7 +196,7 @@ ls_status ls_job_explain(const char *path, struct ls_str *ret, struct ls_err *er
 			return ls_fail(err, LS_USAGE, 0, "%s has no field '%s'; %s", *parent ? parent : "a TrainingJob",
 				part, suggestion);
 		}
-		path_of(f, parent);
+		ls_field_path(f, parent);
 	}
 	if (f)
 		add_one(ret, f);
@@ -218,7 +217,7 @@ static void add_section(struct ls_str *ret, const char *parent, const char *titl
 			continue;
 		if (!any) {
 			ls_str_addf(ret, "\n## %s\n\n", title);
-			add_wrapped(ret, text, "");
+			ls_field_wrap(ret, text, "");
 			ls_str_add(ret, "\n| field | type | default | meaning |\n|---|---|---|---|\n");
 		}
 		any = true;
@@ -234,7 +233,7 @@ static void add_section(struct ls_str *ret, const char *parent, const char *titl
 void ls_job_reference(struct ls_str *ret)
 {
 	const struct ls_field *f;
-	char path[PATH_SIZE];
+	char path[LS_FIELD_PATH];
 
 	ls_str_add(ret, "# TrainingJob\n\n"
 			"<!-- Made by `lockstep explain --markdown` from core/job_fields.c: change it there. -->\n\n"
@@ -246,7 +245,7 @@ void ls_job_reference(struct ls_str *ret)
 	ls_str_addf(ret, "```yaml\n%s```\n", example);
 	add_section(ret, "", "The object", "Its four parts.");
 	for (f = ls_fields; f->key; f++) {
-		path_of(f, path);
+		ls_field_path(f, path);
 		add_section(ret, path, path, f->text);
 	}
 }

@@ -1,7 +1,8 @@
-/* job_fields.c -- the TrainingJob's fields: one table, from which validation, `lockstep explain` and docs/trainingjob.md come.
+/* job_fields.c -- the TrainingJob's fields: one table, from which validation, `lockstep explain`, docs/trainingjob.md and the
+ * CustomResourceDefinition come.
  *
  * Invariant: a field that is neither here nor in job_kube.c is an error, so a misspelt one never passes for a default.
- * Rules that join several fields are in job.c.
+ * Rules that join several fields are in job.c and, for the API server, in job_crd.c.
  */
 #include "core/job_fields.h"
 
@@ -13,9 +14,13 @@
 #define RANGE(a, b) .min = (a), .max = (b)
 #define NAMES(...) .names = (const char *const[]){ __VA_ARGS__, NULL }
 
+#define WORKERS 10000
 #define YEARS 3153600000 /* a hundred, in seconds */
 #define TEMPLATE "spec.workers.template"
 #define CONTAINER TEMPLATE ".spec.containers[]"
+#define CONDITION "status.conditions[]"
+#define FAILURE "status.failures[]"
+#define COUNTS "status.replicaStatuses.Worker"
 
 const struct ls_field ls_fields[] = {
 	ROW("", "apiVersion", LS_FIELD_ENUM, "The version of this format.", NAMES("lockstep.dev/v1alpha1"),
@@ -26,6 +31,7 @@ const struct ls_field ls_fields[] = {
 		.required = true),
 	ROW("metadata", "name", LS_FIELD_STRING,
 		"The job's name, a DNS label: at most 63 of a-z, 0-9 and '-', which neither begin nor end with '-'. "
+		"On Kubernetes at most 44, beginning with a letter: Pods and a Service are named after it. "
 		"`lockstep run` names the job's directory after it.",
 		.form = LS_FORM_LABEL, .required = true, STORE(name)),
 	ROW("metadata", "namespace", LS_FIELD_STRING, "The Kubernetes namespace.",
@@ -39,11 +45,11 @@ const struct ls_field ls_fields[] = {
 		.required = true),
 	ROW("spec.workers", "replicas", LS_FIELD_INT, "The number of workers: hosts, or Pods on Kubernetes.",
 		OTHERWISE("1"),
-		RANGE(1, 100000), STORE(replicas)),
+		RANGE(1, WORKERS), STORE(replicas)),
 	ROW("spec.workers", "minReplicas", LS_FIELD_INT,
 		"The fewest workers that the job may go on with. Smaller than replicas makes it elastic. Default: "
 		"replicas.",
-		RANGE(1, 100000), STORE(min_replicas)),
+		RANGE(1, WORKERS), STORE(min_replicas)),
 	ROW("spec.workers", "ranksPerWorker", LS_FIELD_RANKS,
 		"The ranks that run on each worker. auto: one per GPU where there are GPUs, else one per core.",
 		OTHERWISE("auto"),
@@ -61,11 +67,12 @@ const struct ls_field ls_fields[] = {
 		STORE(grace_seconds)),
 	ROW(TEMPLATE ".spec", "containers",
 		LS_FIELD_LIST, "The first is the rank's program; further ones run on Kubernetes only.",
-		RANGE(1, 64), .required = true),
-	ROW(CONTAINER, "name", LS_FIELD_STRING, "The container's name, a DNS label.", .form = LS_FORM_LABEL),
+		RANGE(1, 64), .required = true, .list_key = "name"),
+	ROW(CONTAINER, "name", LS_FIELD_STRING, "The container's name, a DNS label.",
+		OTHERWISE("worker"), .form = LS_FORM_LABEL),
 	ROW(CONTAINER, "command", LS_FIELD_STRINGS,
 		"The program and its first arguments. $(NAME) is replaced by the variable NAME of env, $$ by $. "
-		"Outside Kubernetes no image supplies a program: required there.",
+		"Required of the first container: the runtime starts it, and an image's own entry point is not known.",
 		RANGE(0, 4096)),
 	ROW(CONTAINER, "args", LS_FIELD_STRINGS, "Further arguments, after command. $(NAME) and $$ as in command.",
 		RANGE(0, 4096)),
@@ -145,7 +152,7 @@ const struct ls_field ls_fields[] = {
 	ROW("spec.runPolicy", "hangTimeoutSeconds", LS_FIELD_LONG,
 		"No progress for so long is a hang: stacks are captured and a new attempt starts. 0: never. Unless it "
 		"is given, only programs that report progress are watched.",
-		OTHERWISE("600"), RANGE(0, YEARS), STORE(hang_timeout_s)),
+		OTHERWISE("600"), RANGE(0, YEARS), .said = true, STORE(hang_timeout_s)),
 	ROW("spec.runPolicy", "suspend", LS_FIELD_BOOL, "true: start nothing until it is false.", OTHERWISE("false"),
 		STORE(suspend)),
 	ROW("spec.runPolicy", "retryableExitCodes", LS_FIELD_CODES,
@@ -157,12 +164,71 @@ const struct ls_field ls_fields[] = {
 	ROW("spec.runPolicy.schedulingPolicy", "queue", LS_FIELD_STRING, "The queue that admits the job."),
 	ROW("spec.runPolicy.schedulingPolicy", "priorityClass", LS_FIELD_STRING, "A PriorityClass."),
 	ROW("spec.runPolicy.schedulingPolicy", "minAvailable", LS_FIELD_INT,
-		"Workers that must fit before any starts. Default: minReplicas.", RANGE(1, 100000)),
+		"Workers that must fit before any starts. Default: minReplicas.", RANGE(1, WORKERS)),
 
 	ROW("spec", "managedBy",
-		LS_FIELD_STRING, "Another controller owns this job: Lockstep's operator leaves it alone.",
+		LS_FIELD_STRING, "Another controller owns this job, unless it is lockstep.dev/operator: Lockstep's operator leaves it alone.",
 		STORE(managed_by)),
+
+	/* The status is not looked into; its rows teach, and are the API server's schema. */
 	ROW("", "status", LS_FIELD_ANY, "What became of the job. The operator writes it; in a manifest it is ignored."),
+	ROW("status", "conditions", LS_FIELD_LIST,
+		"Created, Running, Restarting, Suspended, Succeeded, Failed: what holds, since when, and why. For kubectl wait.",
+		RANGE(0, 16), .list_key = "type"),
+	ROW(CONDITION, "type", LS_FIELD_STRING, "Its name.", .required = true),
+	ROW(CONDITION, "status", LS_FIELD_ENUM, "Whether it holds.", NAMES("True", "False", "Unknown"), .required = true),
+	ROW(CONDITION, "reason", LS_FIELD_STRING, "The cause, in one word."),
+	ROW(CONDITION, "message", LS_FIELD_STRING, "The cause, in a sentence: what happened, where, and what to try."),
+	ROW(CONDITION, "lastTransitionTime", LS_FIELD_STRING, "Since when.", .form = LS_FORM_TIME),
+	ROW(CONDITION, "observedGeneration", LS_FIELD_LONG, "The metadata.generation that it speaks of."),
+	ROW("status", "state", LS_FIELD_STRING,
+		"All of it in one word: Pending, Starting, Running, Restarting, Suspended, Succeeded or Failed."),
+	ROW("status", "workers", LS_FIELD_STRING, "Workers that run, of those wanted: 2/4."),
+	ROW("status", "replicaStatuses", LS_FIELD_MAP, "Counts of Pods."),
+	ROW("status.replicaStatuses", "Worker", LS_FIELD_MAP, "Of the workers."),
+	ROW(COUNTS, "active", LS_FIELD_INT, "That are there and have not ended."),
+	ROW(COUNTS, "succeeded", LS_FIELD_INT, "That ended well."),
+	ROW(COUNTS, "failed", LS_FIELD_INT, "That failed."),
+	ROW("status", "attempt", LS_FIELD_INT, "The number of the newest start of all ranks; the first is 0."),
+	ROW("status", "worldSize", LS_FIELD_MAP, "The ranks."),
+	ROW("status.worldSize", "requested", LS_FIELD_INT, "As the spec asks for them."),
+	ROW("status.worldSize", "actual", LS_FIELD_INT, "That the newest attempt has."),
+	ROW("status", "progress", LS_FIELD_MAP, "What the program reports of itself."),
+	ROW("status.progress", "step", LS_FIELD_LONG, "The step that it is at."),
+	ROW("status.progress", "totalSteps", LS_FIELD_LONG, "The steps that it will do."),
+	ROW("status.progress", "loss", LS_FIELD_STRING, "The newest loss."),
+	ROW("status.progress", "samplesPerSecond", LS_FIELD_STRING, "The speed, of all ranks together."),
+	ROW("status.progress", "etaSeconds", LS_FIELD_LONG, "The time left, at this speed."),
+	ROW("status", "lastCheckpoint", LS_FIELD_MAP, "The newest checkpoint that is whole."),
+	ROW("status.lastCheckpoint", "step", LS_FIELD_LONG, "Its step."),
+	ROW("status.lastCheckpoint", "uri", LS_FIELD_STRING, "Where it is."),
+	ROW("status.lastCheckpoint", "time", LS_FIELD_STRING, "When it was published.", .form = LS_FORM_TIME),
+	ROW("status", "failures", LS_FIELD_LIST, "What went wrong, of each attempt its first cause; the newest last.", RANGE(0, 10)),
+	ROW(FAILURE, "attempt", LS_FIELD_INT, "The attempt that it ended."),
+	ROW(FAILURE, "rank", LS_FIELD_INT, "The rank that failed first, if it was one."),
+	ROW(FAILURE, "worker", LS_FIELD_STRING, "The worker that it ran on."),
+	ROW(FAILURE, "node", LS_FIELD_STRING, "The node of that worker."),
+	ROW(FAILURE, "exitCode", LS_FIELD_INT, "The exit code of its program."),
+	ROW(FAILURE, "signal", LS_FIELD_INT, "The signal that killed it."),
+	ROW(FAILURE, "reason", LS_FIELD_STRING, "The kind of failure, in one word; Kubernetes' own, such as Evicted, if it was that."),
+	ROW(FAILURE, "message", LS_FIELD_STRING, "What happened, in a sentence."),
+	ROW(FAILURE, "logTail", LS_FIELD_STRING, "The last lines that the rank wrote."),
+	ROW(FAILURE, "time", LS_FIELD_STRING, "When.", .form = LS_FORM_TIME),
+	ROW("status", "startTime", LS_FIELD_STRING, "When the job was first not suspended.", .form = LS_FORM_TIME),
+	ROW("status", "completionTime", LS_FIELD_STRING, "When it succeeded or failed.", .form = LS_FORM_TIME),
+	ROW("status", "observedGeneration", LS_FIELD_LONG, "The metadata.generation that the operator has acted on."),
+	ROW("status", "launcherLosses", LS_FIELD_INT,
+		"Launcher Pods lost since the job last made progress: they use backoffLimit up."),
+	ROW("status", "bestStep", LS_FIELD_LONG, "The furthest step of any attempt."),
+	ROW("status", "pods", LS_FIELD_MAP,
+		"The operator's own notes: the serial numbers of the current Pods. A Pod with another one is of the past."),
+	ROW("status.pods", "serial", LS_FIELD_INT, "The highest that was given out."),
+	ROW("status.pods", "base", LS_FIELD_INT, "Of all workers but the replaced ones."),
+	ROW("status.pods", "launcher", LS_FIELD_INT, "Of the launcher."),
+	ROW("status.pods", "size", LS_FIELD_INT, "Workers of the group: spec.workers.replicas when it began."),
+	ROW("status.pods", "replaced", LS_FIELD_LIST, "Workers whose Pod was replaced.", RANGE(0, WORKERS)),
+	ROW("status.pods.replaced[]", "index", LS_FIELD_INT, "The worker's number."),
+	ROW("status.pods.replaced[]", "serial", LS_FIELD_INT, "Of its Pod."),
 	{ .key = NULL },
 };
 

@@ -10,6 +10,8 @@
 
 #include <stddef.h>
 
+#define LS_FIELD_PATH 256
+
 enum ls_field_type {
 	LS_FIELD_MAP,     /* its fields are rows */
 	LS_FIELD_LIST,    /* of maps; their fields are rows */
@@ -26,7 +28,8 @@ enum ls_field_type {
 	LS_FIELD_GPUS,    /* int, also as a string: a Kubernetes quantity */
 };
 
-enum ls_field_form { LS_FORM_FREE, LS_FORM_LABEL, LS_FORM_URI, LS_FORM_ENVNAME }; /* what a string must look like */
+/* What a string must look like. LS_FORM_TIME: only in the status, which is not checked here. */
+enum ls_field_form { LS_FORM_FREE, LS_FORM_LABEL, LS_FORM_URI, LS_FORM_ENVNAME, LS_FORM_TIME };
 
 struct ls_field {
 	const char *parent, *key;
@@ -36,7 +39,9 @@ struct ls_field {
 	long long min, max;        /* of numbers; entries of lists of maps and of strings */
 	const char *const *names;  /* LS_FIELD_ENUM; NULL-terminated */
 	enum ls_field_form form;   /* LS_FIELD_STRING */
+	const char *list_key;      /* LS_FIELD_LIST: entries are told apart by it when manifests are merged; NULL: they are not */
 	bool required;
+	bool said;                 /* to say the default is not the same as to say nothing: an API server must not fill it in */
 	bool kube_only;            /* `lockstep run` cannot apply it: named in not_applied when set */
 	bool stored;
 	size_t at;                 /* where in struct ls_job, if stored */
@@ -57,6 +62,11 @@ extern const struct ls_kube_fields ls_kube_fields[]; /* ends with .parent NULL *
 const struct ls_field *ls_field_find(const char *parent, const char *key);
 const struct ls_kube_fields *ls_kube_find(const char *parent);
 bool ls_kube_has(const struct ls_kube_fields *kube, const char *key);
+
+/* "spec.workers.template.spec.containers[]" */
+void ls_field_path(const struct ls_field *f, char ret[LS_FIELD_PATH]);
+/* Append `text` in lines of about 96 columns, each after `indent`. */
+void ls_field_wrap(struct ls_str *ret, const char *text, const char *indent);
 
 /* What to say about a key that `parent` has not: "did you mean replicas?", or the names that it has. */
 void ls_field_suggest(const char *parent, const char *key, char ret[320]);

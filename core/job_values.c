@@ -181,6 +181,7 @@ static const char *form_fault(enum ls_field_form form, const char *text)
 			;
 		return *p || !len ? "is no name of an environment variable; use letters, digits and '_'" : NULL;
 	case LS_FORM_FREE:
+	case LS_FORM_TIME:
 		return NULL;
 	}
 	return NULL;

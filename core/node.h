@@ -43,6 +43,8 @@ const char *ls_node_type_name(enum ls_node_type type); /* "an integer", for mess
 ls_status ls_node_parse(const char *name, const char *text, size_t len, struct ls_node **ret, struct ls_err *err);
 struct cJSON;
 ls_status ls_node_from_cjson(const struct cJSON *json, struct ls_node **ret, struct ls_err *err);
+/* The reverse, to print: integers keep all their digits (as raw text). */
+ls_status ls_node_to_cjson(const struct ls_node *node, struct cJSON **ret, struct ls_err *err);
 const struct ls_node *ls_node_get(const struct ls_node *map, const char *key); /* NULL if absent or not a map */
 size_t ls_node_count(const struct ls_node *list);
 /* Set the value at a dotted path ("spec.workers.replicas=4", "….containers.0.command=[python3, train.py]"), typed as

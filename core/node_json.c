@@ -1,9 +1,10 @@
 /* node_json.c -- what JSON needs beside libyaml: surrogate pairs in text, and trees from an API server's cJSON
- * objects. */
+ * objects, and back. */
 #include "core/node_impl.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,4 +134,61 @@ ls_status ls_node_from_cjson(const struct cJSON *json, struct ls_node **ret, str
 	if (!st)
 		*ret = root;
 	return st;
+}
+
+static struct cJSON *scalar_to_cjson(const struct ls_node *node)
+{
+	char digits[32];
+
+	switch (node->type) {
+	case LS_NODE_BOOL:
+		return cJSON_CreateBool(node->boolean);
+	case LS_NODE_INT:
+		snprintf(digits, sizeof(digits), "%lld", node->integer);
+		return cJSON_CreateRaw(digits);
+	case LS_NODE_FLOAT:
+		return cJSON_CreateNumber(node->number);
+	case LS_NODE_STRING:
+		return cJSON_CreateString(node->text);
+	default:
+		return cJSON_CreateNull();
+	}
+}
+
+/* NULL: no memory, or a number that JSON has not (*ret_bad). A parsed tree has at most LS_NODE_MAX_LEVELS. */
+static struct cJSON *to_cjson(const struct ls_node *node, const struct ls_node **ret_bad)
+{
+	bool map = node->type == LS_NODE_MAP;
+	struct cJSON *json, *entry;
+	const struct ls_node *at;
+
+	if (node->type == LS_NODE_FLOAT && !isfinite(node->number)) {
+		*ret_bad = node;
+		return NULL;
+	}
+	if (!map && node->type != LS_NODE_LIST)
+		return scalar_to_cjson(node);
+	json = map ? cJSON_CreateObject() : cJSON_CreateArray();
+	for (at = node->child; json && at; at = at->next) {
+		entry = to_cjson(at, ret_bad);
+		if (entry && (map ? cJSON_AddItemToObject(json, at->key, entry) : cJSON_AddItemToArray(json, entry)))
+			continue;
+		cJSON_Delete(entry);
+		cJSON_Delete(json);
+		json = NULL;
+	}
+	return json;
+}
+
+ls_status ls_node_to_cjson(const struct ls_node *node, struct cJSON **ret, struct ls_err *err)
+{
+	const struct ls_node *bad = NULL;
+	struct cJSON *json = to_cjson(node, &bad);
+
+	if (bad)
+		return ls_fail(err, LS_USAGE, 0, "line %d: %s is no number that the API server takes", bad->line, bad->text);
+	if (!json)
+		return ls_fail_oom(err);
+	*ret = json;
+	return LS_OK;
 }

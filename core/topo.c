@@ -15,6 +15,7 @@
 struct ls_topo {
 	hwloc_topology_t hw;
 	bool local;             /* this machine, not a file or string */
+	bool whole;             /* also what this process may not use */
 	hwloc_obj_t *cores;
 	struct ls_numa *numas;
 	struct ls_gpu *gpus;
@@ -148,7 +149,7 @@ static ls_status find_devices(struct ls_topo *topo, struct ls_err *err)
 
 	st = ls_topo_find_gpus(topo->hw, topo->local, &topo->gpus, &topo->n_gpus, err);
 	if (!st)
-		st = ls_topo_find_nics(topo->hw, topo->local, &topo->nics, &topo->n_nics, err);
+		st = ls_topo_find_nics(topo->hw, topo->local && !topo->whole, &topo->nics, &topo->n_nics, err);
 	if (st)
 		return st;
 	for (i = 0; i < topo->n_gpus; i++)
@@ -216,7 +217,7 @@ static ls_status end(struct ls_topo *topo, bool with_io, struct ls_topo **ret, s
 {
 	ls_status st = LS_OK;
 
-	if (topo->local)
+	if (topo->local && !topo->whole)
 		st = restrict_to_affinity(topo, err);
 	if (!st)
 		st = find_cores(topo, err);
@@ -297,6 +298,23 @@ ls_status ls_topo_open(const char *source, bool with_io, struct ls_topo **ret, s
 		return st;
 	}
 	return end(topo, with_io, ret, err);
+}
+
+ls_status ls_topo_open_whole(struct ls_topo **ret, struct ls_err *err)
+{
+	unsigned long flags = HWLOC_TOPOLOGY_FLAG_DONT_CHANGE_BINDING | HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED;
+	struct ls_topo *topo = NULL;
+	ls_status st = begin(true, true, &topo, err);
+
+	if (st)
+		return st;
+	topo->whole = true;
+	if (hwloc_topology_set_flags(topo->hw, flags) < 0 || hwloc_topology_load(topo->hw) < 0) {
+		st = ls_fail(err, LS_AGAIN, errno, "hwloc cannot load this machine");
+		ls_topo_close(topo);
+		return st;
+	}
+	return end(topo, true, ret, err);
 }
 
 ls_status ls_topo_export(const struct ls_topo *topo, struct ls_str *ret_xml, struct ls_err *err)

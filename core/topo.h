@@ -63,6 +63,8 @@ struct ls_nic {
  * (some 2 ms for every PCI device of a virtual machine, whose config space is slow to read; less on a real one). */
 ls_status ls_topo_open(const char *source, bool with_io, struct ls_topo **ret, struct ls_err *err);
 ls_status ls_topo_open_xml(const char *xml, size_t len, struct ls_topo **ret, struct ls_err *err);
+/* This machine whole, with the cores that this process may not use, and without virtual interfaces: what a node has. */
+ls_status ls_topo_open_whole(struct ls_topo **ret, struct ls_err *err);
 void ls_topo_close(struct ls_topo *topo);
 ls_status ls_topo_export(const struct ls_topo *topo, struct ls_str *ret_xml, struct ls_err *err);
 

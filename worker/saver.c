@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -529,19 +528,6 @@ void ls_saver_close(struct ls_saver *sv)
 	free(sv);
 }
 
-/* Signals are the program's threads' to take. */
-static bool spawn(pthread_t *ret, void *(*run)(void *), struct ls_saver *sv)
-{
-	sigset_t all, saved;
-	int rc;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &saved);
-	rc = pthread_create(ret, NULL, run, sv);
-	pthread_sigmask(SIG_SETMASK, &saved, NULL);
-	return rc == 0;
-}
-
 static void init_cond(pthread_cond_t *cond)
 {
 	pthread_condattr_t attr;
@@ -570,8 +556,8 @@ ls_status ls_saver_open(const struct ls_saver_options *opt, struct ls_saver **re
 	st = ls_store_open(opt->uri, &sv->store, err);
 	if (!st) {
 		sv->warming = true;
-		sv->has_writer = spawn(&sv->writer, writer, sv);
-		sv->has_courier = sv->has_writer && opt->neighbour && spawn(&sv->courier, courier, sv);
+		sv->has_writer = !ls_thread_spawn(&sv->writer, writer, sv);
+		sv->has_courier = sv->has_writer && opt->neighbour && !ls_thread_spawn(&sv->courier, courier, sv);
 		if (!sv->has_writer || (opt->neighbour && !sv->has_courier))
 			st = ls_fail(err, LS_AGAIN, EAGAIN, "cannot start a thread for saving");
 	}

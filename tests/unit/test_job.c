@@ -56,12 +56,12 @@ static const struct {
 	{ "a misspelt PodSpec field", "spec.workers.template.spec.tolerationz=[]", "did you mean tolerations?" },
 	{ "a misspelt Container field", C ".0.imagePullPolice=x", "did you mean imagePullPolicy?" },
 	{ "no workers",               "spec.workers.replicas=0",  "0 is too small; the least is 1" },
-	{ "far too many",             "spec.workers.replicas=1000000", "1000000 is too large; the most is 100000" },
-	{ "beyond 64 bits",           "spec.workers.replicas=99999999999999999999", "write a whole number from 1 to 100000" },
+	{ "far too many",             "spec.workers.replicas=100000", "100000 is too large; the most is 10000" },
+	{ "beyond 64 bits",           "spec.workers.replicas=99999999999999999999", "write a whole number from 1 to 10000" },
 	{ "a half worker",            "spec.workers.replicas=1.5", "is a number 1.5; write a whole number" },
 	{ "a quoted number",          "spec.workers.replicas=\"4\"", "is a string \"4\"; write the number without quotes" },
 	{ "a number with leading 0",  "spec.workers.replicas=010", "010 is octal for some readers and decimal for others" },
-	{ "a word for a number",      "spec.workers.replicas=four", "is a string \"four\"; write a whole number from 1 to 100000" },
+	{ "a word for a number",      "spec.workers.replicas=four", "is a string \"four\"; write a whole number from 1 to 10000" },
 	{ "more at least than at most", "spec.workers.minReplicas=2", "2 is more than replicas (1); lower it or raise replicas" },
 	{ "ranks by a word",          "spec.workers.ranksPerWorker=all", "write auto, or a number without quotes" },
 	{ "no containers",            C "=[]",                    "containers: has 0 entries; write 1 to 64" },
@@ -299,11 +299,31 @@ static void test_reference(void)
 	ls_str_release(&page);
 }
 
+/* An API server reads it in tests/e2e/kube_api.sh; here: it is YAML that has a schema for the deepest field, and the one that is committed. */
+static void test_crd(void)
+{
+	struct ls_str made = { 0 }, page = { 0 };
+	struct ls_node *root = NULL;
+	struct ls_err err = LS_ERR_INIT;
+
+	ls_job_crd(&made);
+	if (ls_file_read("deploy/crd.yaml", 1 << 20, &page, &err))
+		check("deploy/crd.yaml", false, err.text);
+	check("deploy/crd.yaml", !strcmp(ls_str_text(&page), ls_str_text(&made)), "is out of date: lockstep explain --crd > deploy/crd.yaml");
+	if (ls_node_parse("crd", made.s, made.len, &root, &err))
+		check("the CRD is YAML", false, err.text);
+	check("a default that is not the same as silence is not filled in",
+		strstr(made.s, "hangTimeoutSeconds:") && !strstr(made.s, "default: 600"), "hangTimeoutSeconds has one");
+	ls_node_free(root);
+	ls_str_release(&made);
+	ls_str_release(&page);
+}
+
 static const struct {
 	const char *says, *path, *want;
 	bool fails;
 } explained[] = {
-	{ "everything",            NULL,                            "    replicas <integer, 1 to 100000> default 1\n", false },
+	{ "everything",            NULL,                            "    replicas <integer, 1 to 10000> default 1\n", false },
 	{ "a field",               "spec.checkpoint.keep",          "FIELD:    spec.checkpoint.keep\n          keep <integer, ", false },
 	{ "a map lists its own",   "spec.checkpoint",               "credentialsSecretRef <map> -only on Kubernetes-\n", false },
 	{ "as kubectl says it",    "trainingjob.spec.workers.replicas", "DESCRIPTION:\n  The number of workers", false },
@@ -432,6 +452,7 @@ int main(void)
 	CU_ADD_TEST(suite, test_expansion);
 	CU_ADD_TEST(suite, test_bomb);
 	CU_ADD_TEST(suite, test_reference);
+	CU_ADD_TEST(suite, test_crd);
 	CU_ADD_TEST(suite, test_explain);
 	CU_ADD_TEST(suite, test_manifests);
 	CU_basic_run_tests();

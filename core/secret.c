@@ -1,7 +1,7 @@
-/* aws_creds_secret.c -- memory for secrets; see aws_creds_impl.h.
+/* secret.c -- see secret.h.
  *
  * Not here: what others keep. libcurl's buffers, and the environment itself, are ordinary memory. */
-#include "core/aws_creds_impl.h"
+#include "core/secret.h"
 #include "core/io.h"
 
 #include <errno.h>
