@@ -1,5 +1,5 @@
 #!/bin/bash
-# install-deps.sh [-n] GROUP... -- what `make` needs from the distribution: build, test, python (PyTorch), bench, model.
+# install-deps.sh [-n] GROUP... -- what `make` needs from the distribution: build, test, python (PyTorch), bench, model, image, kube (a cluster on this machine).
 #
 # Everything there: silent, and quick enough to run before every make. Something missing: installed when root on
 # Debian or Ubuntu; otherwise the one command to run is printed. -n prints that command in any case and installs
@@ -37,6 +37,16 @@ python  module  torch                 python3-torch
 python  module  numpy                 python3-numpy
 bench   module  torch                 python3-torch
 model   command spin                  spin
+kube    command containerd            containerd
+kube    command /usr/sbin/runc        runc
+kube    command /usr/lib/cni/bridge   containernetworking-plugins
+kube    command busybox               busybox-static
+kube    command curl                  curl
+image   command patchelf              patchelf
+image   command strip                 binutils
+image   command ompi_info             openmpi-bin
+image   command python3               python3
+image   command /usr/sbin/update-ca-certificates ca-certificates
 '
 
 have() { # KIND THING
@@ -93,9 +103,9 @@ apt_install() { # PACKAGE...
 }
 
 main() {
-	local dry="" things=() packages=() had_sshd="" command group
+	local dry="" things=() packages=() had_sshd="" had_containerd="" command group
 	[ "${1-}" != -n ] || { dry=1; shift; }
-	[ $# -gt 0 ] || { echo "usage: deploy/install-deps.sh [-n] build|test|python|bench|model..." >&2; exit 2; }
+	[ $# -gt 0 ] || { echo "usage: deploy/install-deps.sh [-n] build|test|python|bench|model|image|kube..." >&2; exit 2; }
 	for group in "$@"; do
 		[[ $NEEDS == *$'\n'"$group "* ]] || { echo "install-deps.sh: no group '$group'" >&2; exit 2; }
 	done
@@ -116,8 +126,10 @@ main() {
 	fi
 	echo "installing: ${packages[*]}" >&2
 	! command -v /usr/sbin/sshd >/dev/null || had_sshd=1
+	! command -v containerd >/dev/null || had_containerd=1
 	apt_install "${packages[@]}" || { echo "apt-get failed; try:  $command" >&2; exit 2; }
 	[ -n "$had_sshd" ] || systemctl disable -q ssh.service ssh.socket 2>/dev/null || true
+	[ -n "$had_containerd" ] || systemctl disable -q containerd.service 2>/dev/null || true
 }
 
 main "$@"

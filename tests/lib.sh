@@ -5,8 +5,8 @@
 #   expect_eq "a good run ends with 0" 0 "$code"
 #   no_leftovers "after a good run"
 #
-# Gives $ROOT (the repository), $B (its build folder), $TMP (removed at the end), the function `hosts` (tests/hosts of
-# $TMP, ended at the end), and `lockstep` on PATH. The working directory is $TMP, which all hosts see.
+# Gives $ROOT (the repository), $B (its build folder), $TMP (removed at the end), the functions `hosts` and `cluster` (tests/hosts and
+# tests/kube/cluster of $TMP, ended at the end), and `lockstep` on PATH. The working directory is $TMP, which all hosts see.
 # Invariant: the script's exit code is 0 only if no test failed and the script itself reached its end.
 set -u -o pipefail
 
@@ -66,6 +66,12 @@ hosts() { # VERB ARGS...: of tests/hosts, without its DIR
 	"$ROOT/tests/hosts" "$verb" "$TMP" "$@"
 }
 
+cluster() { # VERB ARGS...: of tests/kube/cluster, without its DIR
+	local verb=$1
+	shift
+	"$ROOT/tests/kube/cluster" "$verb" "$TMP" "$@"
+}
+
 on() { hosts exec "$1" -- "${@:2}"; } # NAME CMD...
 
 # The processes of a host beside its own (process 1, its sleep, sshd), by their ids as seen from here.
@@ -83,8 +89,8 @@ procs_on() { # NAME [COMMAND]
 # Files of MPI libraries and of Lockstep below a root. Shared memory that a process has mapped belongs to that process.
 stray_files() { # ROOT
 	local f
-	for f in "$1"/dev/shm/*lockstep* "$1"/dev/shm/vader* "$1"/dev/shm/sm_segment* "$1"/dev/shm/pmix* \
-		"$1"/tmp/*lockstep* "$1"/tmp/ompi.* "$1"/tmp/prte* "$1"/tmp/pmix*; do
+	for f in "$1"/dev/shm/lockstep-[0-9]* "$1"/dev/shm/vader* "$1"/dev/shm/sm_segment* "$1"/dev/shm/pmix* \
+		"$1"/tmp/lockstep-[0-9]* "$1"/tmp/ompi.* "$1"/tmp/prte* "$1"/tmp/pmix*; do
 		[ -e "$f" ] || continue
 		[[ $f == */shm/* ]] && grep -qsF "${f#"$1"}" /proc/[0-9]*/maps && continue
 		# A session directory of a run that lives, somebody else's, is no leftover.
@@ -158,6 +164,7 @@ finish() {
 	trap - EXIT
 	cd /
 	"$ROOT/tests/hosts" down "$TMP"
+	"$ROOT/tests/kube/cluster" down "$TMP"
 	rm -rf "$TMP"
 	[ "$code" != 0 ] || [ "$failures" = 0 ] || code=1
 	exit "$code"
