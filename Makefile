@@ -34,6 +34,7 @@ CORE_LIBS  = -lhwloc -lyaml -lcjson -lexpat -lm
 objects  = $(patsubst %.c,$(O)/%.o,$(wildcard $(1)))
 CORE    := $(call objects,core/*.c)
 LAUNCH  := $(call objects,launcher/*.c)
+OPER    := $(call objects,operator/*.c)
 WORK    := $(call objects,worker/*.c collectives/*.c)
 UNIT    := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 TORTURE := $(patsubst tests/torture/%.c,$(B)/tests/%,$(wildcard tests/torture/torture_*.c))
@@ -50,7 +51,7 @@ help:
 	@echo "make quickstart   install what is missing, build, train the digits example, open the report"
 	@echo "make              build the command, the library and the examples, in $(B)/"
 	@echo "make test         unit tests and real runs on this machine (a few minutes)"
-	@echo "make e2e          several hosts with real ssh, both Open MPIs, PyTorch, many kills (longer)"
+	@echo "make e2e          several hosts with real ssh, both Open MPIs, PyTorch, S3, Kubernetes, many kills (longer)"
 	@echo "make torture      fail each allocation and each system call once"
 	@echo "make model        check the protocol of checkpoints in every interleaving (minutes)"
 	@echo "make fuzz         FUZZ_SECONDS for each parser (needs clang)"
@@ -80,7 +81,7 @@ $(B)/core.a: $(CORE)
 	$(call say,AR)
 	$(Q)$(AR) rcs $@ $^
 
-$(B)/lockstep: $(LAUNCH) $(B)/core.a
+$(B)/lockstep: $(LAUNCH) $(OPER) $(B)/core.a
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(CORE_LIBS) $(LDFLAGS)
 
@@ -128,7 +129,7 @@ SANENV := ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=$(CURDIR)/tests/
 RUN    := B=$(B) $(SANENV) tests/runner
 
 # Unit tests see the launcher's parts and liblockstep's.
-$(B)/tests/test_%: $(O)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCH)) $(WORK) $(B)/core.a
+$(B)/tests/test_%: $(O)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCH)) $(OPER) $(WORK) $(B)/core.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -lcunit $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
@@ -161,6 +162,11 @@ $(B)/tests/torture_%: $(O)/tests/torture/torture_%.o $(O)/tests/torture/fault.o 
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ $(addprefix -Wl$(,)--wrap=,$(WRAPPED)) $(subst -lyaml,-l:libyaml.a,$(CORE_LIBS)) $(LDFLAGS)
 
+$(B)/tests/torture_kube: $(O)/tests/torture/torture_kube.o $(O)/tests/torture/fault.o $(OPER) $(filter-out %/main.o,$(LAUNCH)) $(WORK) $(B)/core.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ $(addprefix -Wl$(,)--wrap=,$(WRAPPED)) $(MPI_LIBS) $(subst -lyaml,-l:libyaml.a,$(CORE_LIBS)) $(LDFLAGS)
+
 $(B)/tests/torture_rank: $(O)/tests/torture/torture_rank.o $(O)/tests/torture/fault.o $(WORK) $(B)/core.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
@@ -186,10 +192,11 @@ test: deps-test
 
 .PHONY: e2e
 e2e: deps-test
-	@deploy/install-deps.sh python
+	@deploy/install-deps.sh python image kube
 	@tests/setup-python.sh
 	@tests/setup-ompi5.sh
 	@tests/setup-s3.sh
+	@tests/setup-kube.sh
 	@$(MAKE) --no-print-directory all $(KILL) $(B)/tests/store_tool
 	@$(RUN) tests/e2e/*.sh
 
@@ -207,11 +214,17 @@ model:
 
 FUZZ_SECONDS ?= 120
 
-$(B)/fuzz/%: tests/fuzz/%.c $(wildcard core/*.c core/*.h)
+# What a fuzzer needs beside core/.
+FUZZ_kube := operator/kube_read.c operator/kube_config.c operator/kube_exec.c
+FUZZ_objects := $(addprefix operator/,objects.c status.c report.c quantity.c cluster.c cluster_pods.c words.c fit.c gang.c gang_why.c \
+	plan.c plan_end.c plan_group.c plan_order.c plan_pods.c plan_status.c pods.c pods_launcher.c pods_worker.c) \
+	launcher/pod.c
+
+$(B)/fuzz/%: tests/fuzz/%.c $(wildcard core/*.c core/*.h operator/*.c operator/*.h)
 	@mkdir -p $(@D)
 	$(call say,FUZZ)
 	$(Q)clang $(BASE) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Wno-format-nonliteral \
-		$< $(wildcard core/*.c) -o $@ $(CORE_LIBS)
+		$< $(FUZZ_$(*:fuzz_%=%)) $(wildcard core/*.c) -o $@ $(CORE_LIBS)
 
 .PHONY: fuzz
 fuzz: $(FUZZERS)
@@ -236,9 +249,14 @@ $(B)/bench/s3_copy: $(O)/bench/s3_copy.o $(B)/core.a
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(CORE_LIBS) $(LDFLAGS)
 
+$(B)/bench/place: $(O)/bench/place.o $(OPER) $(B)/core.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(CORE_LIBS) $(LDFLAGS)
+
 .PHONY: bench
 bench: deps
-	@$(MAKE) --no-print-directory all $(BENCH) $(B)/bench/s3_copy
+	@$(MAKE) --no-print-directory all $(BENCH) $(B)/bench/s3_copy $(B)/bench/place
 	@bench/run.sh $(B)
 
 # --- installation --------------------------------------------------------------------------------------------------------------

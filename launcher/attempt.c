@@ -270,6 +270,8 @@ static void loop_once(struct attempt *a)
 	}
 	check_times(a);
 	ls_watch_tick(a->opt->watch);
+	if (a->opt->seen)
+		a->opt->seen(a->opt->who, a->opt->number, a->world, a->n_hello);
 }
 
 /* --- beginning and end ------------------------------------------------------------------------------------------------- */
@@ -344,7 +346,8 @@ static void judge(struct attempt *a)
 	bool all_zero = a->n_ended == a->world, told = false;
 
 	for (r = 0; r < a->world; r++) {
-		all_zero &= a->ended[r] && !a->ends[r].code && !a->ends[r].signal && !a->ends[r].vanished && !a->ends[r].why[0];
+		all_zero &= a->ended[r] && !a->ends[r].code && !a->ends[r].signal && !a->ends[r].vanished && !a->ends[r].why[0] &&
+			!a->ends[r].noticed;
 		told |= a->ends[r].by_us;
 	}
 	if (a->out->ending == LS_END_STOPPED || a->out->ending == LS_END_DEADLINE) {

@@ -34,6 +34,9 @@ struct ls_attempt_options {
 	const char *const *engine_extra;
 	int start_timeout_ms, grace_ms;
 	int64_t deadline_ms;          /* ls_clock_ms() of activeDeadlineSeconds; 0: none */
+	/* Called ten times a second at least: `actual` of the ranks have reported in. NULL: nobody looks. */
+	void (*seen)(void *who, unsigned attempt, int requested, int actual);
+	void *who;
 };
 
 struct ls_failure {

@@ -10,6 +10,7 @@ enum {
 	HELLO_MAX = 65536,       /* bytes; until then a peer may be anybody */
 	WEAK_CAUSE_MS = 1500,    /* wait so long for a better explanation of "another rank was lost" */
 	EXIT_CAUSE_MS = 100,     /* … and of an exit code: a killed peer may be the reason */
+	LEFT_MS = 3000,          /* … and of one that got a notice: by agreement the others leave at the same step */
 	KILL_GRACE_MS = 1000,    /* after a failure, for programs that do not use liblockstep: time to flush their logs */
 };
 
@@ -87,7 +88,7 @@ bool attempt_ask_others(struct attempt *a)
 	return a->unanswered > 0;
 }
 
-static void conn_lost(struct attempt *a, struct conn *c);
+static void conn_lost(struct attempt *a, struct conn *c, bool silent);
 
 void attempt_give_up_silent(struct attempt *a)
 {
@@ -98,7 +99,7 @@ void attempt_give_up_silent(struct attempt *a)
 			ls_wire_close(&a->conns[a->conn_of[r]].wire);
 	for (r = 0; r < a->world; r++)
 		if (a->asked[r] && !a->ended[r])
-			conn_lost(a, &a->conns[a->conn_of[r]]);
+			conn_lost(a, &a->conns[a->conn_of[r]], true);
 }
 
 static void rank_ended(struct attempt *a, int rank, const struct ls_rank_end *e)
@@ -123,13 +124,15 @@ static void rank_ended(struct attempt *a, int rank, const struct ls_rank_end *e)
 	if (!ls_rank_end_is_failure(e) || a->phase == STOPPING)
 		return;
 	/* Another rank may be the reason, and its news on the way. */
-	if ((e->signal && e->signal != SIGABRT) || e->why[0])
+	if (!e->signal && e->code == 128 + SIGTERM)
+		wait = LEFT_MS;
+	else if ((e->signal && e->signal != SIGABRT) || e->why[0])
 		wait = 0;
 	else if (a->blames[rank] || (a->phase == STARTING && e->vanished && !e->host_gone)) /* the engine may be about to tell why */
 		wait = WEAK_CAUSE_MS;
 	else
 		wait = EXIT_CAUSE_MS;
-	if (wait && !a->act_at_ms && attempt_ask_others(a))
+	if (wait && wait != LEFT_MS && !a->act_at_ms && attempt_ask_others(a))
 		wait = ATTEMPT_PONG_MS;
 	if (!a->act_at_ms || ls_clock_ms() + wait < a->act_at_ms)
 		a->act_at_ms = ls_clock_ms() + wait;
@@ -145,6 +148,7 @@ static void on_exit_message(struct attempt *a, struct conn *c, const char *bytes
 	e.signal = cJSON_IsNumber(sig) ? sig->valueint : 0;
 	e.code = !e.signal && cJSON_IsNumber(code) ? code->valueint : 0;
 	e.by_us = cJSON_IsTrue(cJSON_GetObjectItem(json, "byUs"));
+	e.noticed = cJSON_IsTrue(cJSON_GetObjectItem(json, "noticed"));
 	e.oom = cJSON_IsTrue(cJSON_GetObjectItem(json, "oom"));
 	snprintf(e.why, sizeof(e.why), "%s", why ? why : "");
 	cJSON_Delete(json);
@@ -218,11 +222,11 @@ static bool host_is_gone(const struct attempt *a, int rank)
 	return true;
 }
 
-static void conn_lost(struct attempt *a, struct conn *c)
+static void conn_lost(struct attempt *a, struct conn *c, bool silent)
 {
 	ls_wire_close(&c->wire);
 	if (c->rank >= 0 && !a->ended[c->rank]) {
-		struct ls_rank_end e = { .vanished = true, .host_gone = host_is_gone(a, c->rank) };
+		struct ls_rank_end e = { .vanished = true, .host_gone = host_is_gone(a, c->rank), .silent = silent };
 
 		rank_ended(a, c->rank, &e);
 	}
@@ -243,5 +247,5 @@ void attempt_read(struct attempt *a, struct conn *c)
 		}
 	}
 	if (st || bad || (c->rank < 0 && c->wire.in.len > HELLO_MAX))
-		conn_lost(a, c);
+		conn_lost(a, c, false);
 }

@@ -200,6 +200,7 @@ void attempt_go(struct attempt *a)
 		cJSON_AddStringToObject(go, "cwd", o->cwd);
 		cJSON_AddStringToObject(go, "cpuset", seat->cpuset);
 		cJSON_AddStringToObject(go, "libdir", libdir);
+		cJSON_AddNumberToObject(go, "graceMs", o->grace_ms);
 		ls_wire_send_json(&a->conns[a->conn_of[r]].wire, LS_MSG_GO, go);
 		cJSON_Delete(go);
 		ls_strv_release(&vars);

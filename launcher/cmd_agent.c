@@ -1,4 +1,4 @@
-/* cmd_agent.c -- `lockstep agent`: holds the snapshots (core/snap.h) of this host's ranks while they die and start again, and copies of
+/* cmd_agent.c -- `lockstep agent` (with --pod: pod_agent.c): holds the snapshots (core/snap.h) of this host's ranks while they die and start again, and copies of
  * other hosts'.
  *
  *     shim: listener ──> report in at the launcher ──> serve ranks and other agents' ranks ──> the launcher's connection ends: exit
@@ -9,6 +9,7 @@
 #include "launcher/agent_impl.h"
 #include "launcher/agents.h"
 #include "launcher/commands.h"
+#include "launcher/pod.h"
 #include "launcher/probe.h"
 #include "launcher/wire.h"
 #include "core/io.h"
@@ -222,7 +223,10 @@ int cmd_agent(int argc, char **argv)
 	struct ls_wire launcher;
 	ls_status st;
 
-	(void)argc, (void)argv;
+	if (argc == 2 && !strcmp(argv[1], "--pod"))
+		return cmd_pod_agent();
+	if (argc > 1 && !strcmp(argv[1], "--node"))
+		return cmd_agent_node(argc - 1, argv + 1);
 	if (getsockopt(LS_AGENT_FD, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) || !listening) {
 		fputs("lockstep agent: is started by `lockstep run`, not by hand\n", stderr);
 		return 2;

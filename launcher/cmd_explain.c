@@ -7,7 +7,8 @@
 
 static const char usage[] =
 	"usage: lockstep explain [PATH]        lockstep explain spec.runPolicy.backoffLimit\n"
-	"       lockstep explain --markdown    the whole reference as a page\n";
+	"       lockstep explain --markdown    the whole reference as a page\n"
+	"       lockstep explain --crd         Kubernetes' CustomResourceDefinition\n";
 
 static int print(const struct ls_str *text)
 {
@@ -32,11 +33,13 @@ int cmd_explain(int argc, char **argv)
 		fputs(usage, stdout);
 		return 0;
 	}
-	if (argc > 2 || (word && word[0] == '-' && strcmp(word, "--markdown"))) {
+	if (argc > 2 || (word && word[0] == '-' && strcmp(word, "--markdown") && strcmp(word, "--crd"))) {
 		fputs(usage, stderr);
 		return 2;
 	}
-	if (word && word[0] == '-')
+	if (word && !strcmp(word, "--crd"))
+		ls_job_crd(&text);
+	else if (word && word[0] == '-')
 		ls_job_reference(&text);
 	else
 		st = ls_job_explain(word, &text, &err);

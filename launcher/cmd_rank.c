@@ -9,7 +9,7 @@
  *
  * Invariant: the program never outlives the shim (parent-death signal), nor its connection to the launcher.
  * It does not decide anything: no restart, no judgement of exit codes. SIGTERM from the engine is not obeyed: the launcher has
- * the better knowledge, and a connection that says what it wants.
+ * the better knowledge, and a connection that says what it wants. A notice that the host goes (LS_SHIM_NOTICE) is: nobody knows that sooner.
  */
 #include "launcher/agents.h"
 #include "launcher/commands.h"
@@ -58,6 +58,8 @@ struct shim {
 	int pipes[3];          /* its stdout, stderr, events; -1 closed */
 	int agent;             /* the listener of this host's agent, until somebody connects; -1 */
 	bool by_us;            /* we sent it a signal on the launcher's word */
+	bool noticed;          /* … or because this host is about to go (LS_SHIM_NOTICE) */
+	uint32_t grace_ms;     /* the program's time after that */
 	int64_t kill_at_ms;    /* SIGKILL then; 0: not */
 	bool orphan;           /* the launcher is gone */
 	pid_t engine;          /* our parent: mpirun or its daemon on this host */
@@ -144,6 +146,7 @@ static void send_exit(struct shim *s, const char *why)
 	cJSON_AddNumberToObject(json, "code", WIFEXITED(s->status) ? WEXITSTATUS(s->status) : -1);
 	cJSON_AddNumberToObject(json, "signal", killed ? WTERMSIG(s->status) : 0);
 	cJSON_AddBoolToObject(json, "byUs", s->by_us);
+	cJSON_AddBoolToObject(json, "noticed", s->noticed);
 	cJSON_AddBoolToObject(json, "oom", killed && WTERMSIG(s->status) == SIGKILL && !s->by_us &&
 		s->oom_before >= 0 && oom_kills() > s->oom_before);
 	cJSON_AddStringToObject(json, "why", why);
@@ -184,7 +187,6 @@ static void stop_program(struct shim *s, unsigned ms)
 {
 	if (!s->pid)
 		return;
-	s->by_us = true;
 	if (ms) {
 		kill(s->pid, SIGTERM); /* the program itself: it knows what its children are for */
 		s->kill_at_ms = ls_clock_ms() + ms;
@@ -239,6 +241,7 @@ static bool listen_launcher(struct shim *s)
 
 		if (type == LS_MSG_STOP && len == sizeof(ms)) {
 			memcpy(&ms, bytes, sizeof(ms));
+			s->by_us |= s->pid != 0;
 			stop_program(s, ms);
 		} else if (type == LS_MSG_DUMP) {
 			send_stacks(s);
@@ -255,6 +258,7 @@ static void hear_launcher(struct shim *s)
 		return;
 	ls_wire_close(&s->wire);
 	ls_fd_close(&s->agent); /* the next attempt's shim wants the name */
+	s->by_us |= s->pid != 0;
 	if (!s->orphan)
 		stop_program(s, ORPHAN_GRACE_MS);
 	s->orphan = true;
@@ -265,8 +269,12 @@ static void on_signals(struct shim *s)
 	struct signalfd_siginfo si;
 	int status;
 
-	while (read(s->signals, &si, sizeof(si)) == (ssize_t)sizeof(si))
-		;
+	while (read(s->signals, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo != LS_SHIM_NOTICE || s->noticed)
+			continue;
+		s->noticed = true;
+		stop_program(s, s->grace_ms);
+	}
 	if (getppid() != s->engine && !s->engine_gone) {
 		s->engine_gone = true;
 		ls_wire_send(&s->wire, LS_MSG_NO_ENGINE, "", 0);
@@ -349,6 +357,7 @@ static int watch_signals(void)
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGUSR2);
 	sigaddset(&set, SIGCONT);
+	sigaddset(&set, LS_SHIM_NOTICE);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -441,6 +450,7 @@ int cmd_rank(int argc, char **argv)
 	if (!go)
 		return 1;
 	s.oom_before = oom_kills();
+	s.grace_ms = (uint32_t)cJSON_GetNumberValue(cJSON_GetObjectItem(go, "graceMs"));
 	st = ls_program_start(go, &program, &err);
 	cJSON_Delete(go);
 	if (st) {

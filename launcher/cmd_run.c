@@ -33,6 +33,24 @@ static void say(const char *sentence)
 		fprintf(stderr, "lockstep: %s\n", sentence);
 }
 
+/* The same, and into job.json: in a launcher's Pod others want to know what its start waits for. */
+static struct run *starting;
+
+static void tell_starting(const char *sentence)
+{
+	struct ls_err err = LS_ERR_INIT;
+
+	starting->told_starting = *sentence;
+	if (ls_record_state_set(starting->record, "Starting", sentence, -1, &err))
+		say(err.text);
+}
+
+static void say_starting(const char *sentence)
+{
+	say(sentence);
+	tell_starting(sentence);
+}
+
 /* --- one attempt ------------------------------------------------------------------------------------------------------- */
 
 static ls_status copy_hosts(const struct ls_hosts *from, struct ls_hosts *to, struct ls_err *err)
@@ -80,15 +98,16 @@ static ls_status check_gpus(const struct run *r, const struct ls_plan *plan, str
 	return LS_OK;
 }
 
-static ls_status make_plan(struct run *r, bool first, struct ls_plan *ret, struct ls_err *err)
+static ls_status plan_once(struct run *r, bool first, struct ls_plan *ret, struct ls_err *err)
 {
 	int start_s = r->opt.start_timeout_s > 0 ? (int)r->opt.start_timeout_s : START_TIMEOUT_S;
-	bool elastic = !r->mpirun_style && r->job.min_replicas < r->job.replicas;
+	bool elastic = !r->mpirun_style && !r->opt.workers && r->job.min_replicas < r->job.replicas;
 	struct ls_probe_options po = { .ssh = r->opt.ssh ? r->opt.ssh : "ssh",
 		.binary = r->opt.remote_path ? r->opt.remote_path : r->binary,
 		.deadline_ms = until_deadline(r, 1000 * (first || start_s < REJOIN_TIMEOUT_S ? start_s : REJOIN_TIMEOUT_S)),
 		.need_all = !elastic,
-		.say = r->opt.quiet ? NULL : say, .stop = ls_signals_stops() };
+		.say = r->opt.workers ? say_starting : r->opt.quiet ? NULL : say, .stop = ls_signals_stops(),
+		.stale = r->opt.workers ? run_workers_changed : NULL, .who = r };
 	struct ls_plan_options lo = { .ranks = r->opt.np, .ranks_per_worker = r->opt.per_host, .bind = r->job.bind,
 		.oversubscribe = r->opt.oversubscribe, .by_node = r->opt.by_node, .local = r->opt.local };
 	struct ls_hosts hosts = { 0 };
@@ -96,8 +115,8 @@ static ls_status make_plan(struct run *r, bool first, struct ls_plan *ret, struc
 	ls_status st;
 
 	if (!r->mpirun_style) {
-		lo.replicas = r->job.replicas;
-		lo.min_replicas = r->job.min_replicas;
+		lo.replicas = r->opt.workers ? r->hosts.n : r->job.replicas; /* the operator knows how many there can be */
+		lo.min_replicas = r->opt.workers ? r->hosts.n : r->job.min_replicas;
 		lo.ranks_per_worker = r->opt.per_host ? r->opt.per_host : r->job.ranks_per_worker;
 		if (lo.ranks_per_worker == LS_RANKS_AUTO && r->job.gpus_per_worker > 0)
 			lo.ranks_per_worker = r->job.gpus_per_worker;
@@ -118,7 +137,7 @@ static ls_status make_plan(struct run *r, bool first, struct ls_plan *ret, struc
 		ls_plan_release(ret);
 		st = LS_USAGE;
 	}
-	if (!st && r->job.within != LS_WITHIN_NONE && ret->hosts.n > 1) {
+	if (!st && r->job.within != LS_WITHIN_NONE && ret->hosts.n > 1 && !r->opt.workers) {
 		ls_plan_release(ret);
 		st = ls_fail(err, LS_USAGE, 0, "spec.placement.within: which hosts share a node, rack or block is known from Kubernetes' "
 			"node labels only; name hosts that do, and leave the field out");
@@ -128,6 +147,26 @@ static ls_status make_plan(struct run *r, bool first, struct ls_plan *ret, struc
 	return st;
 }
 
+/* In a launcher's Pod a worker that does not answer is being replaced, or will be: that costs no attempt. The next order says where. */
+static ls_status make_plan(struct run *r, bool first, struct ls_plan *ret, struct ls_err *err)
+{
+	ls_status st = LS_OK;
+
+	if (!r->opt.workers)
+		return plan_once(r, first, ret, err);
+	starting = r;
+	for (;;) {
+		st = run_wait_workers(r, say, err);
+		if (!st && r->told_starting) /* of workers that were replaced, maybe */
+			tell_starting("");
+		if (!st)
+			st = plan_once(r, first, ret, err);
+		if (st != LS_NODE_LOST || *ls_signals_stops() || is_late(r))
+			return st;
+		say_starting(err->text);
+	}
+}
+
 static void look_for_manifest(struct run *r)
 {
 	struct ls_store *store = NULL;
@@ -135,7 +174,7 @@ static void look_for_manifest(struct run *r)
 	size_t n = 0;
 	char dir[LS_CKPT_DIR_MAX];
 
-	if (!ls_store_open(r->checkpoint_uri, &store, NULL) && !ls_ckpt_list(store, &ids, &n, NULL) && n) {
+	if (r->checkpoint_uri[0] && !ls_store_open(r->checkpoint_uri, &store, NULL) && !ls_ckpt_list(store, &ids, &n, NULL) && n) {
 		ls_ckpt_dir(ids[0], dir);
 		snprintf(r->resume_at, sizeof(r->resume_at), "%s/%s/manifest.json", r->checkpoint_uri, dir);
 	}
@@ -159,7 +198,7 @@ static const char *newest_manifest(struct run *r)
 	return r->resume_at;
 }
 
-static void attempt_options(const struct run *r, const struct ls_plan *plan, const char *resume, struct ls_attempt_options *ret)
+static void attempt_options(struct run *r, const struct ls_plan *plan, const char *resume, struct ls_attempt_options *ret)
 {
 	*ret = (struct ls_attempt_options){ .job = &r->job, .plan = plan, .engine = &r->engine, .watch = r->watch,
 		.agents = r->agents, .dir = r->dir,
@@ -168,7 +207,8 @@ static void attempt_options(const struct run *r, const struct ls_plan *plan, con
 		.binary = r->opt.remote_path ? r->opt.remote_path : r->binary, .ssh = r->opt.ssh ? r->opt.ssh : "ssh",
 		.user_env = (const char *const *)r->env.v, .engine_extra = (const char *const *)r->opt.engine_extra.v,
 		.start_timeout_ms = 1000 * (r->opt.start_timeout_s > 0 ? (int)r->opt.start_timeout_s : START_TIMEOUT_S),
-		.grace_ms = 1000 * r->job.grace_seconds, .deadline_ms = r->deadline_ms };
+		.grace_ms = 1000 * r->job.grace_seconds, .deadline_ms = r->deadline_ms,
+		.seen = r->opt.workers ? run_seen : NULL, .who = r };
 }
 
 static void announce(struct run *r, const struct ls_attempt_options *ao)
@@ -207,6 +247,9 @@ static ls_status one_attempt(struct run *r, struct ls_plan *plan, struct ls_outc
 		st = ls_attempt_run(&ao, ret, err);
 	if (st)
 		return st;
+	r->live_ms = 0;
+	if (ao.seen)
+		ao.seen(r, ao.number, plan->world, ret->world);
 	ls_watch_facts(r->watch, &facts);
 	ls_record_attempt_end(r->record, plan, ret);
 	ls_record_facts(r->record, &facts);
@@ -318,7 +361,7 @@ static int run_attempts(struct run *r, struct ls_plan *first)
 		char reason[64];
 		ls_status st = LS_OK;
 
-		if (!r->restarts) {
+		if (first->world) {
 			plan = *first;
 			*first = (struct ls_plan){ 0 };
 		} else if (is_late(r) || make_plan(r, false, &plan, &err)) {
@@ -326,7 +369,7 @@ static int run_attempts(struct run *r, struct ls_plan *first)
 		}
 		if (plan.world)
 			st = one_attempt(r, &plan, &o, &err);
-		if (st && r->restarts) {
+		if (st && (r->restarts || r->opt.workers)) {
 			not_begun(r, &err, &o);
 			ls_record_attempt_end(r->record, &plan, &o);
 			st = LS_OK;
@@ -411,7 +454,8 @@ static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struc
 	if (st)
 		return st;
 	say_watch = r->watch;
-	say_not_applied(r);
+	if (!r->opt.workers)
+		say_not_applied(r);
 	if (r->job.suspend) {
 		ls_watch_say(r->watch, true, "spec.runPolicy.suspend is true: nothing is started; set it to false to go on");
 		*ret_code = 0;
@@ -423,6 +467,8 @@ static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struc
 	}
 	ls_record_job(r->record, &r->job, &r->engine);
 	r->policy.backoff_limit = r->job.backoff_limit;
+	r->policy.used = (int)r->opt.losses;
+	ls_record_floor(r->record, (unsigned)r->opt.attempt);
 	*ret_code = run_attempts(r, plan);
 	return LS_OK;
 }
@@ -437,6 +483,7 @@ static void run_release(struct run *r)
 	ls_job_release(&r->job);
 	ls_hosts_release(&r->hosts);
 	ls_strv_release(&r->env);
+	ls_str_release(&r->live);
 	ls_fd_close(&r->lock);
 	free(r->dir);
 	free(r->cwd);
@@ -466,7 +513,7 @@ int cmd_run(int argc, char **argv)
 		st = ls_signals_init(&err);
 	if (!st && r.job.active_deadline_s)
 		r.deadline_ms = ls_clock_ms() + 1000 * r.job.active_deadline_s;
-	if (!st)
+	if (!st && (!r.opt.workers || r.opt.dry_run)) /* workers may be waited for, for days: from the job's directory on */
 		st = make_plan(&r, true, &plan, &err);
 	if (!st)
 		st = r.opt.dry_run ? dry_run(&r, &plan, &err) : start(&r, &plan, &code, &err);

@@ -96,7 +96,8 @@ static void add_lockstep(struct ls_strv *env, const struct ls_environ *e)
 	ls_strv_setenv(env, "LOCKSTEP_RUN_ID", e->run_id);
 	set_int(env, "LOCKSTEP_ATTEMPT", e->attempt);
 	ls_strv_setenv(env, "LOCKSTEP_AGENT", e->agent);
-	ls_strv_setenv(env, "LOCKSTEP_CHECKPOINT_URI", e->checkpoint_uri);
+	if (e->checkpoint_uri[0])
+		ls_strv_setenv(env, "LOCKSTEP_CHECKPOINT_URI", e->checkpoint_uri);
 	if (e->job->every_steps || e->job->every_seconds) { /* both: what the program says of the other does not count, either */
 		set_int(env, "LOCKSTEP_CHECKPOINT_STEPS", e->job->every_steps);
 		set_int(env, "LOCKSTEP_CHECKPOINT_SECONDS", e->job->every_seconds);

@@ -7,13 +7,15 @@
 
 bool ls_rank_end_is_failure(const struct ls_rank_end *e)
 {
-	return !e->by_us && (e->vanished || e->signal || e->code || e->why[0]);
+	return !e->by_us && (e->vanished || e->signal || e->code || e->why[0] || e->noticed); /* with 0 it has left early, too */
 }
 
 /* An abort is as often a reaction as an exit code is: NCCL and gloo end their process with one when a peer is gone. */
 static int weight(const struct ls_rank_end *e, bool blames_other)
 {
 	if (e->host_gone)
+		return 5 + e->silent;
+	if (e->noticed)
 		return 4;
 	if (e->why[0] || (e->signal && e->signal != SIGABRT))
 		return 3;
@@ -67,6 +69,10 @@ void ls_failure_describe(const struct ls_job *job, int rank, const char *host, c
 		ret->retryable = false;
 		ret->code = 127;
 		snprintf(m, size, "rank %d on host %s: %s", rank, host, e->why);
+	} else if (e->noticed) {
+		strcpy(ret->reason, "HostLeaves");
+		snprintf(m, size, "host %s is about to go (its Pod is evicted or deleted): rank %d got a notice and %s", host, rank,
+			e->signal == SIGKILL ? "did not leave within its grace" : "left");
 	} else if (e->host_gone) {
 		strcpy(ret->reason, "HostLost");
 		snprintf(m, size, "host %s was lost: none of its ranks can be reached any more", host);

@@ -46,8 +46,8 @@ static int unknown(const char *word)
 	for (i = 0; i < COUNT(commands); i++)
 		names[i] = commands[i].name;
 	near = ls_nearest(word, names);
-	fprintf(stderr, "lockstep: '%s' is not a command%s%s%s; see lockstep --help\n", word,
-		near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+	fprintf(stderr, "lockstep: '%s' is not a command; %s%s%slockstep --help lists them\n", word,
+		near ? "did you mean " : "", near ? near : "", near ? "? " : "");
 	return 2;
 }
 

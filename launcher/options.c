@@ -52,6 +52,7 @@ TAKE_TEXT(name)
 TAKE_TEXT(mpirun)
 TAKE_TEXT(ssh)
 TAKE_TEXT(remote_path)
+TAKE_TEXT(workers)
 TAKE_FLAG(oversubscribe)
 TAKE_FLAG(local)
 TAKE_FLAG(dry_run)
@@ -64,6 +65,8 @@ TAKE_NUMBER(grace_s, "--grace", 0, 86400)
 TAKE_NUMBER(start_timeout_s, "--start-timeout", 1, 86400)
 TAKE_NUMBER(timeout_s, "--timeout", 1, 10000000)
 TAKE_NUMBER(max_restarts, "--max-restarts", 0, 1000000)
+TAKE_NUMBER(attempt, "--attempt", 0, 1000000000)
+TAKE_NUMBER(losses, "--losses", 0, 1000000)
 
 TAKE(np)
 {
@@ -189,6 +192,9 @@ static const struct option options[] = {
 	{ "--mca", "NAME VALUE", take_mca, "an Open MPI parameter, handed on" },
 	{ "--ssh", "COMMAND", take_ssh, "the remote shell and its options (default ssh)" },
 	{ "--remote-path", "PATH", take_remote_path, "lockstep on the other hosts (default: the same path as here)" },
+	{ "--workers", "FILE", take_workers, "in a launcher's Pod: hosts are the workers of the operator's newest order" },
+	{ "--attempt", "N", take_attempt, "with --workers: attempts are numbered from N" },
+	{ "--losses", "N", take_losses, "with --workers: N of backoffLimit are used up already" },
 	{ "--report-bindings", NULL, take_report_bindings, "print where every rank sits before it starts" },
 	{ "--no-prefix", NULL, take_no_prefix, "do not put [rank] before the programs' lines" },
 	{ "-q --quiet", NULL, take_quiet, "only the programs' output, and errors" },
@@ -310,6 +316,10 @@ static ls_status check(const struct ls_run_options *o, struct ls_err *err)
 		return ls_fail(err, LS_USAGE, 0, "--local is for the workers of a manifest (-f); a program runs here anyway without -H");
 	if (o->local && o->hosts.n)
 		return ls_fail(err, LS_USAGE, 0, "--local and a list of hosts exclude each other");
+	if (o->workers && (!o->file || o->hosts.n || o->local))
+		return ls_fail(err, LS_USAGE, 0, "--workers is for a manifest (-f), and instead of a list of hosts or --local");
+	if (!o->workers && (o->attempt || o->losses))
+		return ls_fail(err, LS_USAGE, 0, "--attempt and --losses go with --workers");
 	for (a = o->argv; a && *a; a++)
 		if (!strcmp(*a, ":"))
 			return ls_fail(err, LS_USAGE, 0, "several programs (':') are not supported: all ranks of a job run the same one");

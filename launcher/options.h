@@ -16,8 +16,10 @@ struct ls_run_options {
 	enum ls_bind bind;
 	bool bind_given;
 	const char *wdir, *dir, *name, *mpirun, *ssh, *remote_path;
+	const char *workers;       /* --workers: launcher/workers.h; NULL */
 	struct ls_strv engine_extra;
 	long grace_s, start_timeout_s, timeout_s, max_restarts; /* -1: not given */
+	long attempt, losses;      /* of a launcher's Pod that took over; 0 */
 	bool oversubscribe, by_node, local, dry_run, fresh, quiet, no_prefix, report_bindings, help;
 	char *const *argv;         /* the program; NULL */
 };

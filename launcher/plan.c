@@ -62,19 +62,12 @@ static bool name_ok(const char *name)
 	return true;
 }
 
-static ls_status host_add(struct ls_hosts *hosts, const char *name, int slots, struct ls_err *err)
+static ls_status host_new(struct ls_hosts *hosts, const char *name, int slots, struct ls_err *err)
 {
 	struct ls_host *v;
-	int i;
 
 	if (!name_ok(name))
-		return ls_fail(err, LS_USAGE, 0, "'%s' is not a host name (letters, digits, '.', '-', '_')", name);
-	for (i = 0; i < hosts->n; i++) {
-		if (!strcmp(hosts->v[i].name, name)) {
-			hosts->v[i].slots += slots;
-			return LS_OK;
-		}
-	}
+		return ls_fail(err, LS_USAGE, 0, "'%.200s' is not a host name (letters, digits, '.', '-', '_')", name);
 	v = realloc(hosts->v, ((size_t)hosts->n + 1) * sizeof(*v));
 	if (!v)
 		return ls_fail_oom(err);
@@ -83,9 +76,26 @@ static ls_status host_add(struct ls_hosts *hosts, const char *name, int slots, s
 	*v = (struct ls_host){ .slots = slots, .name = strdup(name) };
 	if (!v->name)
 		return ls_fail_oom(err);
-	v->local = is_local(name);
 	hosts->n++;
 	return LS_OK;
+}
+
+/* It may be this machine; that asks the resolver. */
+static ls_status host_add(struct ls_hosts *hosts, const char *name, int slots, struct ls_err *err)
+{
+	ls_status st;
+	int i;
+
+	for (i = 0; i < hosts->n; i++) {
+		if (!strcmp(hosts->v[i].name, name)) {
+			hosts->v[i].slots += slots;
+			return LS_OK;
+		}
+	}
+	st = host_new(hosts, name, slots, err);
+	if (!st)
+		hosts->v[hosts->n - 1].local = is_local(name);
+	return st;
 }
 
 static ls_status slots_parse(const char *text, const char *where, int *ret, struct ls_err *err)
@@ -172,6 +182,11 @@ ls_status ls_hosts_read(const char *path, struct ls_hosts *hosts, struct ls_err 
 ls_status ls_hosts_add_local(struct ls_hosts *hosts, struct ls_err *err)
 {
 	return host_add(hosts, "localhost", 0, err);
+}
+
+ls_status ls_hosts_add_remote(struct ls_hosts *hosts, const char *name, struct ls_err *err)
+{
+	return host_new(hosts, name, 0, err);
 }
 
 static void host_release(struct ls_host *h)

@@ -50,6 +50,8 @@ ls_status ls_hosts_parse(const char *list, struct ls_hosts *hosts, struct ls_err
 ls_status ls_hosts_read(const char *path, struct ls_hosts *hosts, struct ls_err *err);
 /* This machine alone, for a list that stayed empty. */
 ls_status ls_hosts_add_local(struct ls_hosts *hosts, struct ls_err *err);
+/* Another machine, whatever its name: nobody is asked. */
+ls_status ls_hosts_add_remote(struct ls_hosts *hosts, const char *name, struct ls_err *err);
 void ls_hosts_release(struct ls_hosts *hosts);
 
 struct ls_plan_options {

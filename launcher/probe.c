@@ -361,13 +361,14 @@ ls_status ls_probe_hosts(struct ls_hosts *hosts, const struct ls_probe_options *
 	struct ask *asks = calloc((size_t)hosts->n, sizeof(*asks));
 	int64_t until = ls_clock_ms() + opt->deadline_ms;
 	ls_status st = LS_OK;
+	bool stale = false;
 	int i, n = hosts->n, left = n, asking;
 
 	if (!asks)
 		return ls_fail_oom(err);
 	for (i = 0; i < n; i++)
 		asks[i].out = asks[i].errfd = -1;
-	while (!st && left && ls_clock_ms() < until && !(opt->stop && *opt->stop)) {
+	while (!st && left && ls_clock_ms() < until && !(opt->stop && *opt->stop) && !stale) {
 		for (i = asking = 0; i < hosts->n; i++)
 			asking += asks[i].pid != 0;
 		for (i = left = 0; !st && i < hosts->n; i++) {
@@ -387,9 +388,12 @@ ls_status ls_probe_hosts(struct ls_hosts *hosts, const struct ls_probe_options *
 		if (!st && left)
 			st = asks_poll(asks, hosts, opt, err);
 		asks_say(asks, hosts, opt);
+		stale = left && opt->stale && opt->stale(opt->who);
 	}
 	if (!st && opt->stop && *opt->stop)
 		st = ls_fail(err, LS_AGAIN, 0, "stopped while waiting for the hosts");
+	if (!st && stale)
+		st = ls_fail(err, LS_NODE_LOST, 0, "other hosts are to be asked now");
 	if (!st)
 		st = drop_silent(asks, hosts, opt, ret_lost, err);
 	if (!st)

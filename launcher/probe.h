@@ -20,6 +20,8 @@ struct ls_probe_options {
 	bool need_all;        /* false: hosts that stay silent are dropped from the list and named in *ret_lost */
 	void (*say)(const char *sentence); /* progress for a person ("waiting for host b: …"); may be NULL */
 	const volatile int *stop; /* non-zero: give up (LS_AGAIN) */
+	bool (*stale)(void *who); /* true: these are no more the hosts to ask, give up (LS_NODE_LOST); may be NULL */
+	void *who;
 };
 
 /* Fills id, addresses, topo of every host. */

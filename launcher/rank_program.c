@@ -2,6 +2,7 @@
 #include "launcher/rank_program.h"
 #include "core/event.h"
 #include "core/io.h"
+#include "core/link.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -77,10 +78,23 @@ static void prepend_libdir(const char *dir)
 	ls_str_release(&path);
 }
 
+/* In Pods mpirun's folder is the runtime's, which has no MPI library: a program's own would look there for its plug-ins, and find none. */
+static void leave_runtime(void)
+{
+	static const char *const prefixes[] = { "OPAL_PREFIX", "PRTE_PREFIX", "PMIX_PREFIX" };
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+		const char *prefix = getenv(prefixes[i]);
+
+		if (prefix && !strcmp(prefix, LS_POD_DIR "/openmpi"))
+			unsetenv(prefixes[i]);
+	}
+}
+
 /* In the child: never returns. What fails is told through `report`: a step's name and errno. */
 static void become_program(const cJSON *go, const int *pipes, int report)
 {
-	const char *cwd = cJSON_GetStringValue(cJSON_GetObjectItem(go, "cwd"));
+	const char *cwd = cJSON_GetStringValue(cJSON_GetObjectItem(go, "cwd")), *own = getenv(LS_ENV_WORKDIR);
 	const char *cpuset = cJSON_GetStringValue(cJSON_GetObjectItem(go, "cpuset"));
 	const cJSON *args = cJSON_GetObjectItem(go, "argv"), *arg;
 	struct { int sys; char what[300]; } why = { 0 };
@@ -90,10 +104,13 @@ static void become_program(const cJSON *go, const int *pipes, int report)
 
 	cJSON_ArrayForEach(arg, args)
 		ls_strv_add(&argv, arg->valuestring);
+	leave_runtime();
 	apply_env(cJSON_GetObjectItem(go, "env"));
 	prepend_libdir(cJSON_GetStringValue(cJSON_GetObjectItem(go, "libdir")));
 	snprintf(number, sizeof(number), "%d", pipes[2]);
 	setenv(LS_EVENT_FD_ENV, number, 1);
+	if (own && (!cwd || !*cwd))
+		cwd = own;
 	if (cwd && *cwd && chdir(cwd) < 0) {
 		snprintf(why.what, sizeof(why.what), "cannot change to the working directory %.200s", cwd);
 	} else if (cpuset && *cpuset && bind_self(cpuset) < 0) {

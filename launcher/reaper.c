@@ -32,7 +32,7 @@ static bool environ_has(pid_t pid, const char *entry)
 	return found;
 }
 
-static bool is_shim(pid_t pid)
+bool ls_process_is_shim(pid_t pid)
 {
 	struct ls_str line = { 0 };
 	char path[64];
@@ -45,6 +45,23 @@ static bool is_shim(pid_t pid)
 		strlen(line.s) >= 8 && !strcmp(line.s + strlen(line.s) - 8, "lockstep");
 	ls_str_release(&line);
 	return shim;
+}
+
+pid_t ls_process_parent(pid_t pid, char ret_name[16])
+{
+	struct ls_str stat = { 0 };
+	char path[64], *open, *close;
+	int parent = 0;
+
+	ret_name[0] = '\0';
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	ls_file_read(path, 4096, &stat, NULL);
+	open = strchr(ls_str_text(&stat), '(');
+	close = strrchr(ls_str_text(&stat), ')'); /* the name may have brackets of its own */
+	if (open && close && sscanf(close + 1, " %*c %d", &parent) == 1)
+		snprintf(ret_name, 16, "%.*s", (int)(close - open - 1), open + 1);
+	ls_str_release(&stat);
+	return parent;
 }
 
 /* Call use() for every process of the run but this one; the number of times it was true. */
@@ -112,7 +129,7 @@ static void reap(pid_t engine, const char *run_id, const char *dirs)
 	 * would blur the cause. What is left without them, or after 3 s, is killed. New processes may be forked while we look: look
 	 * until nobody is found twice. */
 	for (round = 0; clean < 2 && round < 10 * PATIENCE; round++) {
-		if (round >= PATIENCE || !each_of_run(run_id, is_shim))
+		if (round >= PATIENCE || !each_of_run(run_id, ls_process_is_shim))
 			clean = each_of_run(run_id, kill_it) ? 0 : clean + 1;
 		poll(NULL, 0, LOOK_MS);
 	}
@@ -135,7 +152,7 @@ ls_status ls_reaper_start(pid_t engine, const char *run_id, const char *dirs, st
 	setsid();
 	if (fork() != 0)
 		_exit(0);
-	prctl(PR_SET_NAME, "lockstep-reaper");
+	prctl(PR_SET_NAME, LS_REAPER_NAME);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);

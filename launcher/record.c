@@ -14,6 +14,7 @@ struct ls_record {
 	cJSON *root;
 	cJSON *saved_before; /* checkpoints of earlier runs, or NULL */
 	char *path;
+	unsigned floor;
 };
 
 static void set(cJSON *object, const char *key, cJSON *value)
@@ -90,7 +91,14 @@ unsigned ls_record_next_attempt(const struct ls_record *r)
 {
 	const cJSON *n = cJSON_GetObjectItemCaseSensitive(last_attempt(r), "attempt");
 
-	return cJSON_IsNumber(n) && n->valueint >= 0 ? (unsigned)n->valueint + 1 : 0;
+	unsigned next = cJSON_IsNumber(n) && n->valueint >= 0 ? (unsigned)n->valueint + 1 : 0;
+
+	return next > r->floor ? next : r->floor;
+}
+
+void ls_record_floor(struct ls_record *r, unsigned attempt)
+{
+	r->floor = attempt;
 }
 
 const char *ls_record_name(const struct ls_record *r)

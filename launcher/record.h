@@ -13,7 +13,8 @@ struct ls_record; /* opaque */
 ls_status ls_record_open(const char *dir, struct ls_record **ret, struct ls_err *err);
 void ls_record_close(struct ls_record *r);
 
-unsigned ls_record_next_attempt(const struct ls_record *r); /* 1 + the last one's number; 0 at first */
+unsigned ls_record_next_attempt(const struct ls_record *r); /* 1 + the last one's number; 0 at first; ls_record_floor() at least */
+void ls_record_floor(struct ls_record *r, unsigned attempt); /* smaller numbers were used elsewhere */
 const char *ls_record_name(const struct ls_record *r);      /* of the job whose directory it is; "" if new */
 const char *ls_record_state(const struct ls_record *r);     /* of the run before: "Succeeded", … or "" */
 
@@ -21,7 +22,7 @@ void ls_record_job(struct ls_record *r, const struct ls_job *job, const struct l
 void ls_record_attempt_begin(struct ls_record *r, unsigned number, const struct ls_plan *plan);
 void ls_record_attempt_end(struct ls_record *r, const struct ls_plan *plan, const struct ls_outcome *o);
 void ls_record_facts(struct ls_record *r, const struct ls_facts *f);
-/* "Running", "Restarting", "Succeeded", "Failed", "Stopped", "Suspended"; exit_code < 0: not over. Writes the file. */
+/* "Starting" (in a launcher's Pod), "Running", "Restarting", "Succeeded", "Failed", "Stopped", "Suspended"; exit_code < 0: not over. Writes the file. */
 ls_status ls_record_state_set(struct ls_record *r, const char *state, const char *message, int exit_code, struct ls_err *err);
 
 #endif

@@ -26,9 +26,22 @@ struct run {
 	char resume_at[PATH_MAX];      /* the newest manifest when the run began; "": none */
 	int64_t deadline_ms;           /* 0: none */
 	bool mpirun_style;
+	uint32_t workers_mark;         /* of the order that r->hosts are from */
+	int64_t workers_ms;            /* the last look for a newer one */
+	bool told_starting;            /* job.json says what the start waits for */
+	struct ls_str live;            /* what live.json has */
+	int64_t live_ms;               /* since then; 0: never */
 };
 
 /* From the options (r->opt) to job, environment, paths, engine, list of hosts. Makes and starts nothing. */
 ls_status run_prepare(struct run *r, struct ls_err *err);
+
+/* --workers (run_workers.c): */
+/* Waits for a complete order, however long; its workers become the hosts. */
+ls_status run_wait_workers(struct run *r, void (*say)(const char *sentence), struct ls_err *err);
+/* As ls_probe_options.stale: is there an order with other workers? Looks once a second. */
+bool run_workers_changed(void *run);
+/* A look at the attempt, as ls_attempt_options.seen: live.json is written when something changed, once a second. */
+void run_seen(void *run, unsigned attempt, int requested, int actual);
 
 #endif

@@ -100,7 +100,7 @@ static ls_status load_job(struct run *r, struct ls_err *err)
 		ls_strv_add(&r->env, r->opt.env.v[i]);
 	if (!r->env.oom && check_env(&r->env, err))
 		return LS_USAGE;
-	if (r->job.managed_by)
+	if (r->job.managed_by && !r->opt.workers)
 		return ls_fail(err, LS_USAGE, 0, "spec.managedBy: the job belongs to %s; remove the field to run it here", r->job.managed_by);
 	return r->env.oom || r->job.argv.oom ? ls_fail_oom(err) : LS_OK;
 }
@@ -127,7 +127,7 @@ static ls_status find_paths(struct run *r, struct ls_err *err)
 	if (!getcwd(here, sizeof(here)))
 		return ls_fail(err, LS_USAGE, errno, "the working directory cannot be told (was it removed?); change to another one");
 	r->binary = strdup(self);
-	r->cwd = strcmp(wdir, ".") ? absolute(wdir) : strdup(here);
+	r->cwd = strcmp(wdir, ".") ? absolute(wdir) : strdup(r->opt.workers ? "" : here); /* "": the worker's own */
 	if (r->opt.dir) {
 		r->dir = absolute(r->opt.dir);
 	} else {
@@ -139,6 +139,8 @@ static ls_status find_paths(struct run *r, struct ls_err *err)
 		return ls_fail_oom(err);
 	if (r->job.checkpoint_uri) {
 		r->checkpoint_uri = strdup(r->job.checkpoint_uri);
+	} else if (r->opt.workers) { /* no directory is there that all Pods see, and outlives them: nothing is saved */
+		r->checkpoint_uri = strdup("");
 	} else {
 		ls_str_addf(&text, "file://%s/checkpoints", r->dir);
 		r->checkpoint_uri = ls_str_steal(&text);
@@ -175,11 +177,11 @@ ls_status run_prepare(struct run *r, struct ls_err *err)
 		st = ls_engine_find(r->opt.mpirun, &r->engine, err);
 	r->hosts = r->opt.hosts;
 	r->opt.hosts = (struct ls_hosts){ 0 };
-	if (!st && !r->opt.local)
+	if (!st && !r->opt.local && !r->opt.workers)
 		st = hosts_from_env(r, err);
-	if (!st && !r->hosts.n)
+	if (!st && !r->hosts.n && !r->opt.workers)
 		st = ls_hosts_add_local(&r->hosts, err);
-	if (!st) { /* a store that cannot be opened at all is found out now, not by rank 0 */
+	if (!st && r->checkpoint_uri[0]) { /* a store that cannot be opened at all is found out now, not by rank 0 */
 		struct ls_store *store = NULL;
 
 		st = ls_store_open(r->checkpoint_uri, &store, err);

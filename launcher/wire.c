@@ -177,17 +177,26 @@ ls_status ls_wire_listen_unix(const char *name, int *ret_fd, struct ls_err *err)
 
 ls_status ls_wire_listen_tcp(int *ret_fd, int *ret_port, struct ls_err *err)
 {
-	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT };
+	return ls_wire_listen_port(0, ret_fd, ret_port, err);
+}
+
+ls_status ls_wire_listen_port(int port, int *ret_fd, int *ret_port, struct ls_err *err)
+{
+	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT, .sin6_port = htons((uint16_t)port) };
 	socklen_t len = sizeof(any);
-	int off = 0, fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int off = 0, on = 1, fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd >= 0)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	if (fd >= 0 && port) /* one that was another's a moment ago */
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (fd < 0 || bind(fd, (struct sockaddr *)&any, len) < 0) { /* a host without IPv6 */
-		struct sockaddr_in any4 = { .sin_family = AF_INET };
+		struct sockaddr_in any4 = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
 
 		ls_fd_close(&fd);
 		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (fd >= 0 && port)
+			setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 		if (fd < 0 || bind(fd, (struct sockaddr *)&any4, sizeof(any4)) < 0)
 			goto fail;
 	}
@@ -198,7 +207,10 @@ ls_status ls_wire_listen_tcp(int *ret_fd, int *ret_port, struct ls_err *err)
 	*ret_fd = fd;
 	return LS_OK;
 fail:
-	ls_fail(err, LS_AGAIN, errno, "cannot listen for the ranks of other hosts");
+	if (port)
+		ls_fail(err, LS_AGAIN, errno, "cannot listen on port %d", port);
+	else
+		ls_fail(err, LS_AGAIN, errno, "cannot listen for the ranks of other hosts");
 	ls_fd_close(&fd);
 	return LS_AGAIN;
 }

@@ -26,13 +26,13 @@ enum ls_msg {
 	LS_MSG_STARTED,   /* empty: exec of the program worked */
 	LS_MSG_OUT,       /* u8 stream (1 or 2), then bytes as the program wrote them */
 	LS_MSG_EVENT,     /* bytes of LOCKSTEP_EVENT_FD (core/event.h) */
-	LS_MSG_EXIT,      /* JSON: code, signal, byUs, oom, why; the last message */
+	LS_MSG_EXIT,      /* JSON: code, signal, byUs, noticed, oom, why; the last message */
 	LS_MSG_STACKS,    /* text: what the rank's threads were doing */
 	LS_MSG_NO_ENGINE, /* empty: Open MPI's daemon on this host is gone */
 	LS_MSG_PONG,      /* empty: the answer to PING */
 	LS_MSG_AGENT,     /* JSON: token, version, hostId; from a host's agent, the first and last that it says */
 	/* launcher -> shim */
-	LS_MSG_GO,        /* JSON: argv, env, cwd, cpuset, libdir; to an agent: key, address */
+	LS_MSG_GO,        /* JSON: argv, env, cwd, cpuset, libdir, graceMs; to an agent: key, address */
 	LS_MSG_STOP,      /* u32 ms: SIGTERM to the program now, SIGKILL after ms (0: SIGKILL now) */
 	LS_MSG_DUMP,      /* send LS_MSG_STACKS */
 	LS_MSG_PING,      /* something failed elsewhere: are you still there? */
@@ -65,7 +65,8 @@ bool ls_wire_next(struct ls_wire *w, enum ls_msg *ret_type, const char **ret_byt
 /* "unix:NAME" (abstract) or "tcp:ADDRESS:PORT"; several, comma-separated, are tried in turn until deadline_ms has passed. */
 ls_status ls_wire_connect(const char *addresses, int deadline_ms, int *ret_fd, struct ls_err *err);
 ls_status ls_wire_listen_unix(const char *name, int *ret_fd, struct ls_err *err);
-ls_status ls_wire_listen_tcp(int *ret_fd, int *ret_port, struct ls_err *err);
+ls_status ls_wire_listen_tcp(int *ret_fd, int *ret_port, struct ls_err *err); /* a free port */
+ls_status ls_wire_listen_port(int port, int *ret_fd, int *ret_port, struct ls_err *err);
 
 /* Of a secret (ls_random_hex). The same time for every wrong one: nobody learns it byte by byte. */
 bool ls_wire_secret_is(const char *want, const char *have);

@@ -22,6 +22,7 @@ mapfile -t core < <(files 'core/*.[ch]')
 mapfile -t collectives < <(files 'collectives/*.[ch]')
 mapfile -t worker < <(files 'worker/*.[ch]')
 mapfile -t launcher < <(files 'launcher/*.[ch]')
+mapfile -t operator < <(files 'operator/*.[ch]')
 mapfile -t code < <(files '*.[ch]')
 mapfile -t text < <(files | grep -vE '\.(csv|xml|png|gz)$')
 
@@ -34,6 +35,8 @@ none "collectives/ includes nothing of worker/ and launcher/" "these do" \
 none "worker/ includes nothing of launcher/" "these do" "$(includes '(launcher|operator)/' "${worker[@]}")"
 none "launcher/ includes nothing of worker/ and collectives/" "these do" \
 	"$(includes '(worker|collectives|operator)/' "${launcher[@]}")"
+none "operator/ includes of the others core/ and the table of commands alone" "these include more" \
+	"$(includes '(worker|collectives|launcher)/' "${operator[@]}" | grep -v '"launcher/commands.h"')"
 unnamed() { # WORD...: code files without _WORD in their names
 	printf '%s\n' "${code[@]}" | grep -vE "_($(IFS='|'; echo "$*"))[^/]*$"
 }
@@ -54,6 +57,12 @@ if lockstep explain --markdown | cmp -s - docs/trainingjob.md; then
 	ok "docs/trainingjob.md is what lockstep explain says"
 else
 	fail "docs/trainingjob.md is what lockstep explain says" "run: $B/lockstep explain --markdown > docs/trainingjob.md"
+fi
+
+if lockstep explain --crd | cmp -s - deploy/crd.yaml; then
+	ok "deploy/crd.yaml is what lockstep explain says"
+else
+	fail "deploy/crd.yaml is what lockstep explain says" "run: $B/lockstep explain --crd > deploy/crd.yaml"
 fi
 
 # mdoc's "Fl n , \-name": the words behind Fl, with the dash that it prints.
@@ -82,7 +91,7 @@ none "the man page and completions have every command" "they lack" "$(
 
 # Names in quotes are variables; enum LOCKSTEP_OK and macros are not in quotes.
 none "docs/environment.md or the man page has every LOCKSTEP_ variable" "they lack" "$(
-	grep -ohE '"LOCKSTEP_[A-Z_]+["=]' "${core[@]}" "${collectives[@]}" "${worker[@]}" "${launcher[@]}" | tr -d '"=' | sort -u |
+	grep -ohE '"LOCKSTEP_[A-Z_]+["=]' "${core[@]}" "${collectives[@]}" "${worker[@]}" "${launcher[@]}" "${operator[@]}" | tr -d '"=' | sort -u |
 		while read -r v; do grep -qw "$v" docs/environment.md deploy/lockstep.1 || echo "$v"; done)"
 none "docs/environment.md has every variable that environ.c sets" "it lacks" "$(
 	grep -oE '"[A-Z][A-Z0-9]+_[A-Za-z_0-9]+"|"RANK"' launcher/environ.c | tr -d '"' | sort -u |

@@ -42,17 +42,17 @@ _lockstep_run() {
 	-H | --host) _lockstep_words "$(_lockstep_hosts)" ;;
 	--bind-to) _lockstep_words auto gpu numa core none ;;
 	--map-by) _lockstep_words slot node ppr: ;;
-	--hostfile | --machinefile | --mpirun | --remote-path) _lockstep_files '*' ;;
+	--hostfile | --machinefile | --mpirun | --remote-path | --workers) _lockstep_files '*' ;;
 	--wdir | --wd | --dir) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
 	-x) mapfile -t COMPREPLY < <(compgen -e -- "$cur") ;;
 	--set | -np | -n | -c | -N | --npernode | --ppn | --name | --max-restarts) ;;
-	--grace | --timeout | --start-timeout | --ssh | --mca) ;;
+	--grace | --timeout | --start-timeout | --ssh | --mca | --attempt | --losses) ;;
 	*)
 		if [[ $cur == -* ]]; then
 			_lockstep_words -f --file --set -np -n -c -H --host --hostfile --machinefile -N --npernode --ppn -x \
 				--bind-to --map-by --oversubscribe --local --wdir --wd --dry-run --dir --name --fresh --max-restarts \
-				--grace --timeout --start-timeout --mpirun --mca --ssh --remote-path --report-bindings --no-prefix \
-				-q --quiet -h --help
+				--grace --timeout --start-timeout --mpirun --mca --ssh --remote-path --workers --attempt --losses --report-bindings \
+				--no-prefix -q --quiet -h --help
 		else
 			mapfile -t COMPREPLY < <(compgen -c -- "$cur")
 		fi
@@ -94,11 +94,34 @@ _lockstep_bench() {
 	esac
 }
 
+_lockstep_jobs() { # their names in the cluster
+	mapfile -t COMPREPLY < <(compgen -W "$(lockstep get -o name 2>/dev/null | cut -d/ -f2) $*" -- "$cur")
+}
+
+_lockstep_cluster() {
+	local common="-n --namespace --context --kubeconfig --help"
+	case $prev in
+	-f | --file) [[ ${COMP_WORDS[1]} == submit ]] && _lockstep_files '*.[yj]*' && return ;;
+	--kubeconfig) _lockstep_files '*' && return ;;
+	-o | --output) _lockstep_words table json yaml name && return ;;
+	--for) _lockstep_words Succeeded Failed Running Suspended delete && return ;;
+	-n | --namespace | --context | --set | --rank | --attempt | --worker | --timeout) return ;;
+	esac
+	case ${COMP_WORDS[1]} in
+	submit) _lockstep_words -f --file --set -F --follow --dry-run --dry-run=server "$common" ;;
+	get) if [[ $cur == -* ]]; then _lockstep_words -A --all-namespaces -o --output -w --watch "$common"; else _lockstep_jobs nodes; fi ;;
+	logs) if [[ $cur == -* ]]; then _lockstep_words -f --follow --rank --attempt --worker -p --previous "$common"; else _lockstep_jobs; fi ;;
+	wait) if [[ $cur == -* ]]; then _lockstep_words --for --timeout "$common"; else _lockstep_jobs; fi ;;
+	delete) if [[ $cur == -* ]]; then _lockstep_words --all --wait=false "$common"; else _lockstep_jobs; fi ;;
+	*) if [[ $cur == -* ]]; then _lockstep_words "$common"; else _lockstep_jobs; fi ;;
+	esac
+}
+
 _lockstep() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
-		_lockstep_words run topo ckpt bench report explain help version --help --version
+		_lockstep_words run topo ckpt bench submit get describe logs wait suspend resume delete report explain operator help version --help --version
 		return
 	fi
 	case ${COMP_WORDS[1]} in
@@ -106,8 +129,18 @@ _lockstep() {
 	topo) _lockstep_topo ;;
 	ckpt) _lockstep_ckpt ;;
 	bench) _lockstep_bench ;;
+	submit) _lockstep_cluster ;;
+	get) _lockstep_cluster ;;
+	describe) _lockstep_cluster ;;
+	logs) _lockstep_cluster ;;
+	wait) _lockstep_cluster ;;
+	suspend) _lockstep_cluster ;;
+	resume) _lockstep_cluster ;;
+	delete) _lockstep_cluster ;;
 	report) if [[ $cur == -* ]]; then _lockstep_words -o --output --help; else _lockstep_files '*'; fi ;;
-	explain) _lockstep_words --markdown --help metadata spec spec.workers spec.placement spec.checkpoint spec.runPolicy ;;
+	explain) _lockstep_words --markdown --crd --help metadata spec spec.workers spec.placement spec.checkpoint spec.runPolicy ;;
+	operator) _lockstep_words --image --namespace --kubeconfig --context --kube-api-qps --kube-api-burst --metrics-address --leader-elect \
+		--lease-namespace --log-level --help ;;
 	esac
 }
 

@@ -114,6 +114,9 @@ static const struct {
 		{ { .at_ms = 10, .code = 75 }, { .at_ms = 400, .code = 3 } }, { 0, 0, 1, 1 }, { true }, 1 },
 	{ "what we killed ourselves is not the cause", { { .at_ms = 5, .signal = 9, .by_us = true }, { .at_ms = 9, .code = 2 } },
 		{ 0, 0, 1, 1 }, { 0 }, 1 },
+	{ "a host that is silent, not the one whose connections the engine closed when it noticed",
+		{ { .at_ms = 10, .vanished = true, .host_gone = true }, { .at_ms = 3010, .vanished = true, .host_gone = true, .silent = true } },
+		{ 0, 0, 1, 1 }, { 0 }, 1 },
 	{ "a lost host, not the error that its peers got from it", { { .at_ms = 10, .code = 1 }, { .at_ms = 90, .vanished = true } },
 		{ 0, 0, 1, 1 }, { 0 }, 1 },
 	{ "two signals: the first", { { .at_ms = 11, .signal = 11 }, { .at_ms = 10, .signal = 9 } }, { 0, 0, 1, 1 }, { 0 }, 1 },
@@ -125,6 +128,9 @@ static const struct {
 		{ 0, 0, 1, 1 }, { 0 }, 0 },
 	{ "a program that could not start", { { .at_ms = 10, .code = 1 }, { .at_ms = 20, .why = "cannot start" } }, { 0, 0, 1, 1 },
 		{ 0 }, 1 },
+	{ "a host that is about to go, not the peers that left at the same step",
+		{ { .at_ms = 10, .code = 143 }, { .at_ms = 60, .code = 143, .noticed = true } }, { 0, 0, 1, 1 }, { 0 }, 1 },
+	{ "with 0 it has left early, too", { { .at_ms = 10 }, { .at_ms = 60, .noticed = true } }, { 0, 0, 1, 1 }, { 0 }, 1 },
 	{ "a rank that only blames others is the cause when there is no better one", { { .at_ms = 10, .code = 75 } },
 		{ 0, 1, 1, 1 }, { true }, 0 },
 };
@@ -161,6 +167,9 @@ static const struct {
 	{ { .code = 75 }, "rank 1 is gone", true, "RankLost", "exited with code 75: rank 1 is gone", true },
 	{ { .vanished = true }, "", false, "RankLost", "rank 3 on host b vanished", true },
 	{ { .vanished = true, .host_gone = true }, "", false, "HostLost", "host b was lost", true },
+	{ { .code = 143, .noticed = true }, "", false, "HostLeaves", "host b is about to go (its Pod is evicted or deleted): rank 3 got a notice and left", true },
+	{ { .noticed = true }, "", false, "HostLeaves", "rank 3 got a notice and left", true },
+	{ { .signal = 9, .noticed = true }, "", false, "HostLeaves", "did not leave within its grace", true },
 	{ { .why = "cannot start the program x: No such file or directory" }, "", false, "StartFailed", "No such file", false },
 };
 
