@@ -1,16 +1,10 @@
 /* pod_report.c -- see pod_report.h. */
 #include "launcher/pod_report.h"
+#include "core/json.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static const char *text_of(const cJSON *object, const char *key)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
-
-	return text ? text : "";
-}
 
 static double number_of(const cJSON *object, const char *key, double otherwise)
 {
@@ -79,15 +73,15 @@ static cJSON *failure(const cJSON *attempt)
 
 	cJSON_AddNumberToObject(e, "attempt", number_of(attempt, "attempt", 0));
 	cJSON_AddNumberToObject(e, "rank", number_of(f, "rank", -1));
-	cJSON_AddStringToObject(e, "worker", text_of(f, "host")); /* its hosts are called as the workers are */
+	cJSON_AddStringToObject(e, "worker", ls_json_text(f, "host")); /* its hosts are called as the workers are */
 	cJSON_AddNumberToObject(e, "exitCode", number_of(f, "exitCode", 0));
 	cJSON_AddNumberToObject(e, "signal", number_of(f, "signal", 0));
-	cJSON_AddStringToObject(e, "reason", text_of(f, "reason"));
-	cJSON_AddStringToObject(e, "message", text_of(f, "message"));
+	cJSON_AddStringToObject(e, "reason", ls_json_text(f, "reason"));
+	cJSON_AddStringToObject(e, "message", ls_json_text(f, "message"));
 	cJSON_ArrayForEach(line, cJSON_GetObjectItemCaseSensitive(f, "logTail"))
 		ls_str_addf(&tail, "%s%s", tail.len ? "\n" : "", cJSON_IsString(line) ? line->valuestring : "");
 	cJSON_AddStringToObject(e, "logTail", ls_str_text(&tail));
-	cJSON_AddStringToObject(e, "time", text_of(attempt, "endTime"));
+	cJSON_AddStringToObject(e, "time", ls_json_text(attempt, "endTime"));
 	ls_str_release(&tail);
 	return e;
 }
@@ -129,7 +123,7 @@ static const char *state_at_end(const struct ls_pod_facts *f, const char *record
 
 static const char *state_of(const struct ls_pod_facts *f, double attempt)
 {
-	const char *recorded = text_of(f->job, "state");
+	const char *recorded = ls_json_text(f->job, "state");
 
 	if (f->exit_code >= 0)
 		return state_at_end(f, recorded);
@@ -147,10 +141,10 @@ static const char *message_of(const struct ls_pod_facts *f, const char *state, c
 	if (!strcmp(state, "Waiting"))
 		return f->ordered ? f->waiting : "no order of the operator has come yet";
 	if (!strcmp(state, "Restarting"))
-		return text_of(last_of(failures), "message");
-	if (f->exit_code > 0 && !*text_of(f->job, "message"))
+		return ls_json_text(last_of(failures), "message");
+	if (f->exit_code > 0 && !*ls_json_text(f->job, "message"))
 		return f->last_words;
-	return text_of(f->job, "message");
+	return ls_json_text(f->job, "message");
 }
 
 cJSON *ls_pod_report(const struct ls_pod_facts *f)
@@ -176,7 +170,7 @@ cJSON *ls_pod_report(const struct ls_pod_facts *f)
 	}
 	saved = last_of(cJSON_GetObjectItemCaseSensitive(f->job, "checkpoints"));
 	if (saved && !cJSON_GetObjectItemCaseSensitive(r, "lastCheckpoint"))
-		add_checkpoint(r, (long long)number_of(saved, "step", 0), text_of(saved, "uri"), text_of(saved, "time"));
+		add_checkpoint(r, (long long)number_of(saved, "step", 0), ls_json_text(saved, "uri"), ls_json_text(saved, "time"));
 	return r;
 }
 

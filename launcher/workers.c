@@ -2,6 +2,7 @@
 #include "launcher/workers.h"
 #include "core/crc32c.h"
 #include "core/io.h"
+#include "core/json.h"
 
 #include <cjson/cJSON.h>
 #include <poll.h>
@@ -10,13 +11,6 @@
 #include <string.h>
 
 enum { ORDER_MAX = 64 << 20, LOOK_MS = 200 };
-
-static const char *text_of(const cJSON *json, const char *key)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, key));
-
-	return text ? text : "";
-}
 
 static int by_name(const void *a, const void *b)
 {
@@ -48,7 +42,7 @@ static uint32_t mark_of(uint32_t mark, const cJSON *worker)
 	size_t i;
 
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		mark = ls_crc32c(mark, text_of(worker, keys[i]), strlen(text_of(worker, keys[i])) + 1);
+		mark = ls_crc32c(mark, ls_json_text(worker, keys[i]), strlen(ls_json_text(worker, keys[i])) + 1);
 	return mark;
 }
 
@@ -64,7 +58,7 @@ ls_status ls_workers_parse(const cJSON *order, struct ls_workers *ret, struct ls
 	{
 		if (st)
 			break;
-		st = ls_hosts_add_remote(&w.hosts, text_of(one, "name"), err);
+		st = ls_hosts_add_remote(&w.hosts, ls_json_text(one, "name"), err);
 		if (st == LS_USAGE)
 			ls_err_at(err, st, "no order: a worker's name: ");
 		w.mark = mark_of(w.mark, one);
@@ -72,7 +66,7 @@ ls_status ls_workers_parse(const cJSON *order, struct ls_workers *ret, struct ls
 	if (!st)
 		st = all_differ(&w.hosts, err);
 	w.complete = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(order, "complete")) && w.hosts.n;
-	snprintf(w.waiting, sizeof(w.waiting), "%s", text_of(order, "waiting"));
+	snprintf(w.waiting, sizeof(w.waiting), "%s", ls_json_text(order, "waiting"));
 	if (st)
 		ls_workers_release(&w);
 	else
@@ -147,9 +141,9 @@ ls_status ls_workers_address(const char *path, const char *name, char ret[64], s
 
 	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(json, "workers"))
 	{
-		if (found || strcmp(text_of(one, "name"), name) || !*text_of(one, "address"))
+		if (found || strcmp(ls_json_text(one, "name"), name) || !*ls_json_text(one, "address"))
 			continue;
-		snprintf(ret, 64, "%s", text_of(one, "address"));
+		snprintf(ret, 64, "%s", ls_json_text(one, "address"));
 		found = true;
 	}
 	cJSON_Delete(json);

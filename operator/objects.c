@@ -3,6 +3,7 @@
  * The API server has checked Kubernetes' own fields; a field of another type than it should be counts as absent, so that no reply does harm. */
 #include "operator/plan.h"
 
+#include "core/json.h"
 #include "core/node.h"
 
 #include <stdlib.h>
@@ -14,13 +15,6 @@
 static const cJSON *at(const cJSON *object, const char *key)
 {
 	return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
-static const char *text_at(const cJSON *object, const char *key)
-{
-	const char *text = cJSON_GetStringValue(at(object, key));
-
-	return text ? text : "";
 }
 
 static int int_at(const cJSON *object, const char *key, int otherwise)
@@ -83,13 +77,13 @@ static void read_meta(const cJSON *meta, struct ls_tjob *j, bool *oom)
 {
 	const cJSON *generation = at(meta, "generation");
 
-	j->namespace_ = keep(text_at(meta, "namespace"), oom);
-	j->name = keep(text_at(meta, "name"), oom);
-	j->uid = keep(text_at(meta, "uid"), oom);
-	j->resource_version = keep(text_at(meta, "resourceVersion"), oom);
+	j->namespace_ = keep(ls_json_text(meta, "namespace"), oom);
+	j->name = keep(ls_json_text(meta, "name"), oom);
+	j->uid = keep(ls_json_text(meta, "uid"), oom);
+	j->resource_version = keep(ls_json_text(meta, "resourceVersion"), oom);
 	j->generation = cJSON_IsNumber(generation) ? (long long)generation->valuedouble : 0;
-	j->created = ls_time_read(text_at(meta, "creationTimestamp"));
-	j->deleted = ls_time_read(text_at(meta, "deletionTimestamp"));
+	j->created = ls_time_read(ls_json_text(meta, "creationTimestamp"));
+	j->deleted = ls_time_read(ls_json_text(meta, "deletionTimestamp"));
 	j->finalizer = has_finalizer(meta);
 }
 
@@ -97,11 +91,11 @@ static void read_meta(const cJSON *meta, struct ls_tjob *j, bool *oom)
 static void read_policy(const cJSON *spec, struct ls_tjob *j, bool *oom)
 {
 	const cJSON *policy = at(spec, "runPolicy"), *scheduling = at(policy, "schedulingPolicy");
-	const char *clean = text_at(policy, "cleanPodPolicy");
+	const char *clean = ls_json_text(policy, "cleanPodPolicy");
 
-	j->queue = keep_some(text_at(scheduling, "queue"), oom);
-	j->priority_class = keep_some(text_at(scheduling, "priorityClass"), oom);
-	j->credentials_secret = keep_some(text_at(at(at(spec, "checkpoint"), "credentialsSecretRef"), "name"), oom);
+	j->queue = keep_some(ls_json_text(scheduling, "queue"), oom);
+	j->priority_class = keep_some(ls_json_text(scheduling, "priorityClass"), oom);
+	j->credentials_secret = keep_some(ls_json_text(at(at(spec, "checkpoint"), "credentialsSecretRef"), "name"), oom);
 	j->min_available = int_at(scheduling, "minAvailable", 0);
 	j->clean = !strcmp(clean, "All") ? 1 : !strcmp(clean, "None") ? 2 : 0;
 }
@@ -176,7 +170,7 @@ ls_status ls_tjob_read(const cJSON *object, struct ls_tjob *ret, struct ls_err *
 	bool oom = false;
 	ls_status st, large;
 
-	if (!*text_at(meta, "name") || !*text_at(meta, "uid"))
+	if (!*ls_json_text(meta, "name") || !*ls_json_text(meta, "uid"))
 		return ls_fail(err, LS_USAGE, 0, "a TrainingJob without metadata.name or metadata.uid");
 	read_meta(meta, &j, &oom);
 	read_policy(spec, &j, &oom);
@@ -240,7 +234,7 @@ static const cJSON *condition(const cJSON *status, const char *type)
 	const cJSON *c;
 
 	cJSON_ArrayForEach(c, at(status, "conditions"))
-		if (!strcmp(text_at(c, "type"), type))
+		if (!strcmp(ls_json_text(c, "type"), type))
 			return c;
 	return NULL;
 }
@@ -251,7 +245,7 @@ static const char *owner_uid(const cJSON *meta)
 
 	cJSON_ArrayForEach(owner, at(meta, "ownerReferences"))
 		if (cJSON_IsTrue(at(owner, "controller")))
-			return text_at(owner, "uid");
+			return ls_json_text(owner, "uid");
 	return "";
 }
 
@@ -259,16 +253,16 @@ static const char *owner_uid(const cJSON *meta)
 static const cJSON *main_state(const cJSON *pod)
 {
 	const cJSON *status = at(pod, "status"), *c;
-	const char *first = text_at(cJSON_GetArrayItem(at(at(pod, "spec"), "containers"), 0), "name");
+	const char *first = ls_json_text(cJSON_GetArrayItem(at(at(pod, "spec"), "containers"), 0), "name");
 
 	cJSON_ArrayForEach(c, at(status, "initContainerStatuses")) {
 		const cJSON *state = at(c, "state"), *waiting = at(state, "waiting"), *ended = at(state, "terminated");
 
-		if ((waiting && strcmp(text_at(waiting, "reason"), "PodInitializing")) || (ended && int_at(ended, "exitCode", 0)))
+		if ((waiting && strcmp(ls_json_text(waiting, "reason"), "PodInitializing")) || (ended && int_at(ended, "exitCode", 0)))
 			return state;
 	}
 	cJSON_ArrayForEach(c, at(status, "containerStatuses"))
-		if (!strcmp(text_at(c, "name"), first))
+		if (!strcmp(ls_json_text(c, "name"), first))
 			return at(c, "state");
 	return NULL;
 }
@@ -288,56 +282,56 @@ static void read_reason(const cJSON *pod, struct ls_tpod *p, bool *oom)
 {
 	const cJSON *status = at(pod, "status"), *disrupted = condition(status, "DisruptionTarget"), *state = main_state(pod);
 	const cJSON *ended = at(state, "terminated"), *waiting = at(state, "waiting"), *said = ended ? ended : waiting;
-	const char *reason = text_at(status, "reason"), *message = text_at(status, "message");
+	const char *reason = ls_json_text(status, "reason"), *message = ls_json_text(status, "message");
 
-	if (!*reason && disrupted && !strcmp(text_at(disrupted, "status"), "True")) {
+	if (!*reason && disrupted && !strcmp(ls_json_text(disrupted, "status"), "True")) {
 		reason = "Evicted";
-		message = text_at(disrupted, "message");
+		message = ls_json_text(disrupted, "message");
 	}
-	if (!*reason && said && !is_ordinary(text_at(said, "reason"))) {
-		reason = text_at(said, "reason");
-		message = text_at(said, "message");
+	if (!*reason && said && !is_ordinary(ls_json_text(said, "reason"))) {
+		reason = ls_json_text(said, "reason");
+		message = ls_json_text(said, "message");
 	}
 	strncat(p->reason, reason, sizeof(p->reason) - 1);
 	p->message = keep(message, oom);
 	p->exit_code = int_at(ended, "exitCode", -1);
 	p->signal = int_at(ended, "signal", p->exit_code > 128 && p->exit_code < 160 ? p->exit_code - 128 : 0);
-	p->final = keep(text_at(ended, "message"), oom);
+	p->final = keep(ls_json_text(ended, "message"), oom);
 }
 
 static void read_schedule(const cJSON *status, struct ls_tpod *p)
 {
 	const cJSON *scheduled = condition(status, "PodScheduled"), *ready = condition(status, "Ready");
 
-	p->unschedulable = scheduled && !strcmp(text_at(scheduled, "status"), "False") && strcmp(text_at(scheduled, "reason"), "SchedulingGated");
+	p->unschedulable = scheduled && !strcmp(ls_json_text(scheduled, "status"), "False") && strcmp(ls_json_text(scheduled, "reason"), "SchedulingGated");
 	if (p->unschedulable)
-		p->unschedulable_since = ls_time_read(text_at(scheduled, "lastTransitionTime"));
-	p->ready = !strcmp(text_at(ready, "status"), "True");
+		p->unschedulable_since = ls_time_read(ls_json_text(scheduled, "lastTransitionTime"));
+	p->ready = !strcmp(ls_json_text(ready, "status"), "True");
 }
 
 ls_status ls_tpod_read(const cJSON *object, struct ls_tpod *ret, struct ls_err *err)
 {
 	const cJSON *meta = at(object, "metadata"), *labels = at(meta, "labels"), *status = at(object, "status");
-	const char *job = text_at(labels, LS_LABEL_JOB), *role = text_at(labels, LS_LABEL_ROLE);
+	const char *job = ls_json_text(labels, LS_LABEL_JOB), *role = ls_json_text(labels, LS_LABEL_ROLE);
 	bool launcher = !strcmp(role, "launcher"), oom = false;
 	struct ls_tpod p = { 0 };
 	char name[128];
 
-	p.index = launcher ? -1 : number_of(text_at(labels, LS_LABEL_INDEX), -1);
-	p.serial = number_of(text_at(labels, LS_LABEL_SERIAL), -1);
+	p.index = launcher ? -1 : number_of(ls_json_text(labels, LS_LABEL_INDEX), -1);
+	p.serial = number_of(ls_json_text(labels, LS_LABEL_SERIAL), -1);
 	ls_pod_name(job, p.index, p.serial, name);
-	if (!*job || p.serial < 0 || (!launcher && (strcmp(role, "worker") || p.index < 0)) || strcmp(name, text_at(meta, "name")))
-		return ls_fail(err, LS_NOT_FOUND, 0, "Pod %s/%s is not one of a TrainingJob", text_at(meta, "namespace"), text_at(meta, "name"));
-	p.namespace_ = keep(text_at(meta, "namespace"), &oom);
-	p.name = keep(text_at(meta, "name"), &oom);
-	p.uid = keep(text_at(meta, "uid"), &oom);
+	if (!*job || p.serial < 0 || (!launcher && (strcmp(role, "worker") || p.index < 0)) || strcmp(name, ls_json_text(meta, "name")))
+		return ls_fail(err, LS_NOT_FOUND, 0, "Pod %s/%s is not one of a TrainingJob", ls_json_text(meta, "namespace"), ls_json_text(meta, "name"));
+	p.namespace_ = keep(ls_json_text(meta, "namespace"), &oom);
+	p.name = keep(ls_json_text(meta, "name"), &oom);
+	p.uid = keep(ls_json_text(meta, "uid"), &oom);
 	p.job = keep(job, &oom);
 	p.job_uid = keep(owner_uid(meta), &oom);
-	p.phase = phase_of(text_at(status, "phase"));
-	p.deleted = ls_time_read(text_at(meta, "deletionTimestamp"));
+	p.phase = phase_of(ls_json_text(status, "phase"));
+	p.deleted = ls_time_read(ls_json_text(meta, "deletionTimestamp"));
 	p.grace_s = int_at(meta, "deletionGracePeriodSeconds", 0);
-	p.node = keep(text_at(at(object, "spec"), "nodeName"), &oom);
-	p.ip = keep(text_at(status, "podIP"), &oom);
+	p.node = keep(ls_json_text(at(object, "spec"), "nodeName"), &oom);
+	p.ip = keep(ls_json_text(status, "podIP"), &oom);
 	read_schedule(status, &p);
 	read_reason(object, &p, &oom);
 	if (oom) {

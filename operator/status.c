@@ -2,6 +2,7 @@
  *
  * A launcher's report has the same words for what it knows, and is read by the same function (report.c). */
 #include "operator/objects.h"
+#include "core/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,13 +21,6 @@ static const cJSON *at(const cJSON *object, const char *key)
 	return cJSON_GetObjectItemCaseSensitive(object, key);
 }
 
-static const char *text_at(const cJSON *object, const char *key)
-{
-	const char *text = cJSON_GetStringValue(at(object, key));
-
-	return text ? text : "";
-}
-
 static long long number_at(const cJSON *object, const char *key, long long otherwise)
 {
 	const cJSON *number = at(object, key);
@@ -43,7 +37,7 @@ static int int_at(const cJSON *object, const char *key, int otherwise)
 	return n < -1 || n > 1000000000 ? otherwise : (int)n;
 }
 
-#define READ(field, object, key) snprintf(field, sizeof(field), "%s", text_at(object, key))
+#define READ(field, object, key) snprintf(field, sizeof(field), "%s", ls_json_text(object, key))
 
 static bool in_character(const char *text)
 {
@@ -85,13 +79,13 @@ static void read_conditions(const cJSON *list, struct ls_tstatus *s, bool *oom)
 		for (i = 0; i < LS_COND_N; i++) {
 			struct ls_tcondition *c = &s->conditions[i];
 
-			if (c->set || strcmp(text_at(from, "type"), ls_condition_names[i]))
+			if (c->set || strcmp(ls_json_text(from, "type"), ls_condition_names[i]))
 				continue;
 			c->set = true;
-			c->is_true = !strcmp(text_at(from, "status"), "True");
+			c->is_true = !strcmp(ls_json_text(from, "status"), "True");
 			READ(c->reason, from, "reason");
-			c->message = keep(text_at(from, "message"), oom);
-			c->since = ls_time_read(text_at(from, "lastTransitionTime"));
+			c->message = keep(ls_json_text(from, "message"), oom);
+			c->since = ls_time_read(ls_json_text(from, "lastTransitionTime"));
 			c->generation = number_at(from, "observedGeneration", 0);
 		}
 }
@@ -121,9 +115,9 @@ static void read_failures(const cJSON *list, struct ls_tstatus *s, bool *oom)
 		f->exit_code = int_at(from, "exitCode", -1);
 		f->signal = int_at(from, "signal", 0);
 		READ(f->reason, from, "reason");
-		f->message = keep(text_at(from, "message"), oom);
-		f->log_tail = keep_tail(text_at(from, "logTail"), oom);
-		f->time = ls_time_read(text_at(from, "time"));
+		f->message = keep(ls_json_text(from, "message"), oom);
+		f->log_tail = keep_tail(ls_json_text(from, "logTail"), oom);
+		f->time = ls_time_read(ls_json_text(from, "time"));
 	}
 }
 
@@ -159,8 +153,8 @@ static void read_progress(const cJSON *status, struct ls_tstatus *s, bool *oom)
 	READ(s->samples_per_second, progress, "samplesPerSecond");
 	s->eta_s = number_at(progress, "etaSeconds", -1);
 	s->ckpt_step = number_at(ckpt, "step", 0);
-	s->ckpt_uri = ckpt ? keep(text_at(ckpt, "uri"), oom) : NULL;
-	s->ckpt_time = ls_time_read(text_at(ckpt, "time"));
+	s->ckpt_uri = ckpt ? keep(ls_json_text(ckpt, "uri"), oom) : NULL;
+	s->ckpt_time = ls_time_read(ls_json_text(ckpt, "time"));
 }
 
 ls_status ls_tstatus_read(const cJSON *status, struct ls_tstatus *ret, struct ls_err *err)
@@ -174,8 +168,8 @@ ls_status ls_tstatus_read(const cJSON *status, struct ls_tstatus *ret, struct ls
 	s.active = int_at(worker, "active", 0);
 	s.succeeded = int_at(worker, "succeeded", 0);
 	s.failed = int_at(worker, "failed", 0);
-	s.start = ls_time_read(text_at(status, "startTime"));
-	s.completion = ls_time_read(text_at(status, "completionTime"));
+	s.start = ls_time_read(ls_json_text(status, "startTime"));
+	s.completion = ls_time_read(ls_json_text(status, "completionTime"));
 	s.launcher_losses = int_at(status, "launcherLosses", 0);
 	s.best_step = number_at(status, "bestStep", 0);
 	s.observed_generation = number_at(status, "observedGeneration", 0);
