@@ -51,7 +51,8 @@ const struct ls_field ls_fields[] = {
 		"replicas.",
 		RANGE(1, WORKERS), STORE(min_replicas)),
 	ROW("spec.workers", "ranksPerWorker", LS_FIELD_RANKS,
-		"The ranks that run on each worker. auto: one per GPU where there are GPUs, else one per core.",
+		"The ranks that run on each worker. auto: one per GPU where there are GPUs, else one per core. Sums are "
+		"added up worker by worker: a number keeps them the same wherever the workers run.",
 		OTHERWISE("auto"),
 		RANGE(1, 4096), STORE(ranks_per_worker)),
 	ROW("spec.workers", "template", LS_FIELD_MAP,
@@ -97,7 +98,8 @@ const struct ls_field ls_fields[] = {
 	ROW("spec", "placement", LS_FIELD_MAP, "Where the ranks go."),
 	ROW("spec.placement", "bind", LS_FIELD_ENUM,
 		"What each rank is bound to. gpu: a GPU with its nearest cores and NIC; numa: a NUMA domain; core: "
-		"its share of whole cores; none: nothing; auto: gpu where there are GPUs, else core.",
+		"its share of whole cores; none: nothing; auto: gpu where there are GPUs, else core. A rank with two cores or more to itself has a "
+		"thread on the last of them, in which collectives go on while it computes.",
 		OTHERWISE("auto"), NAMES("auto", "gpu", "numa", "core", "none"), STORE(bind)),
 	ROW("spec.placement", "within", LS_FIELD_ENUM, "The narrowest domain that all workers must share.",
 		OTHERWISE("none"),

@@ -193,16 +193,30 @@ static void why_cpu(const struct plan *p, int r, enum ls_bind bind, struct ls_se
 		snprintf(seat->why, sizeof(seat->why), "%s on %s; %d of its %d cores", who, where, seat->cores, home);
 }
 
-static bool shares_core(const struct plan *p, int r, enum ls_bind bind)
+static bool overlaps(const struct plan *p, int r)
 {
 	int i;
 
-	if (bind == LS_BIND_NUMA || bind == LS_BIND_NONE)
-		return ls_deal_crowd(&p->deal, r) > hwloc_bitmap_weight(p->deal.home[r]);
 	for (i = 0; i < p->deal.n; i++)
 		if (i != r && hwloc_bitmap_intersects(p->deal.mine[i], p->deal.mine[r]))
 			return true;
 	return false;
+}
+
+static bool shares_core(const struct plan *p, int r, enum ls_bind bind)
+{
+	if (bind == LS_BIND_NUMA || bind == LS_BIND_NONE)
+		return ls_deal_crowd(&p->deal, r) > hwloc_bitmap_weight(p->deal.home[r]);
+	return overlaps(p, r);
+}
+
+static int progress_pu(const struct plan *p, int r, enum ls_bind bind)
+{
+	int last = hwloc_bitmap_last(p->deal.mine[r]);
+
+	if (bind == LS_BIND_NONE || hwloc_bitmap_weight(p->deal.mine[r]) < 2 || overlaps(p, r))
+		return -1;
+	return hwloc_bitmap_last(ls_topo_core(p->topo, last)->cpuset);
 }
 
 static ls_status fill_seat(struct plan *p, int r, struct ls_seat *seat, struct ls_err *err)
@@ -247,6 +261,7 @@ static ls_status fill(struct plan *p, enum ls_bind bind, const struct ls_gpu *gp
 		struct ls_seat *seat = &place->seats[r];
 
 		seat->shared = shares_core(p, r, bind);
+		seat->progress_pu = progress_pu(p, r, bind);
 		shared += seat->shared;
 		if (gpus)
 			why_gpu(p, r, &gpus[r], seat);

@@ -14,6 +14,8 @@
  *     says so in `shared`, and `warning` is one sentence for the user. With bind numa and none ranks roam the same
  *     cores by design; `shared` is set when there are more of them than cores.
  *   - bind none: every rank may use all allowed cores.
+ *   - A bound rank that has two cores or more to itself gets a progress thread, on the last PU of its last core: the
+ *     second hardware thread, where the core has two. A rank with one core, or whose cores others roam, has none.
  *   - NICs: a host with RDMA NICs uses those alone; of these the one nearest by PCI bridges, then NUMA domain, then
  *     package. Equally near ones are dealt in turn. NICs without a driver or link, and virtual interfaces, are near
  *     nobody.
@@ -30,6 +32,7 @@
 struct ls_seat {               /* one rank on this host */
 	char cpuset[2048];     /* PUs as a Linux list "0-3,8" (sched_setaffinity order) */
 	int cores;             /* whole cores in it */
+	int progress_pu;       /* where its progress thread runs, or -1: it has none */
 	int numa;              /* OS index of its NUMA domain, -1 when it spans several */
 	int package;           /* OS index of its package, -1 when several */
 	int gpu;               /* index, or -1 */

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MALLOC_MODE "LOCKSTEP_MALLOC"
+
 enum { TF_CONFIG_MAX = 128 * 1024 - 64 };
 
 static bool one_host(const struct ls_plan *plan)
@@ -20,16 +22,36 @@ const char *ls_environ_master(const struct ls_plan *plan)
 	return h->address[0] ? h->address : h->name;
 }
 
-/* NAME=value, or what the user said where the launcher was started: said there, it holds on every host. */
-static void set_unless_given(struct ls_strv *env, const struct ls_environ *e, const char *name, const char *value)
+static const char *list_get(const char *const *list, const char *name)
 {
 	size_t len = strlen(name);
-	char *const *i;
+	const char *value = NULL;
 
-	for (i = e->inherited; i && *i; i++)
-		if (!strncmp(*i, name, len) && (*i)[len] == '=')
-			value = *i + len + 1;
-	ls_strv_setenv(env, name, value);
+	for (; list && *list; list++)
+		if (!strncmp(*list, name, len) && (*list)[len] == '=')
+			value = *list + len + 1;
+	return value;
+}
+
+/* What the user said where the launcher was started: said there, it holds on every host. */
+static const char *inherited(const struct ls_environ *e, const char *name)
+{
+	return list_get((const char *const *)e->inherited, name);
+}
+
+/* The same, and before it -x and the manifest. */
+static const char *said(const struct ls_environ *e, const char *name)
+{
+	const char *value = list_get(e->user_env, name);
+
+	return value ? value : inherited(e, name);
+}
+
+static void set_unless_given(struct ls_strv *env, const struct ls_environ *e, const char *name, const char *value)
+{
+	const char *given = inherited(e, name);
+
+	ls_strv_setenv(env, name, given ? given : value);
 }
 
 static void set_int(struct ls_strv *env, const char *name, long long value)
@@ -140,6 +162,49 @@ static void add_devices(struct ls_strv *env, const struct ls_environ *e, int ran
 	set_unless_given(env, e, "OMP_NUM_THREADS", text);
 }
 
+/* How sums are added up, and whether they go on while the program computes. */
+static void add_collectives(struct ls_strv *env, const struct ls_environ *e, int rank)
+{
+	const char *user = said(e, "LOCKSTEP_PROGRESS");
+	int pu = ls_plan_seat(e->plan, rank)->progress_pu;
+
+	if (e->plan->sum_group)
+		set_int(env, "LOCKSTEP_SUM_GROUP", e->plan->sum_group);
+	set_unless_given(env, e, "LOCKSTEP_PROGRESS", pu >= 0 ? "thread" : "calls");
+	if (pu >= 0 && (!user || strcmp(user, "calls"))) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "%d", pu);
+		set_unless_given(env, e, "LOCKSTEP_PROGRESS_CPU", text);
+	}
+}
+
+/* glibc maps a large block anew for every malloc(), and the kernel clears every page of it: MPI libraries whose calls take a temporary
+ * buffer spend most of a large operation there. So ranks keep what they free. Not by MALLOC_MMAP_THRESHOLD_: before 2.35 glibc takes no
+ * more than 32 MiB of it and, silently, falls back to 128 KiB, which maps more than ever. The settings act together: who sets one of them
+ * sets them all. */
+static void add_malloc(struct ls_strv *env, const struct ls_environ *e)
+{
+	static const char *const names[] = { "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_",
+		"GLIBC_TUNABLES" };
+	const char *mode = said(e, MALLOC_MODE);
+	bool theirs = false;
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *value = said(e, names[i]);
+
+		if (!value)
+			continue;
+		ls_strv_setenv(env, names[i], value);
+		theirs |= strcmp(names[i], "GLIBC_TUNABLES") || strstr(value, "glibc.malloc.");
+	}
+	if (theirs || (mode && !strcmp(mode, "default")))
+		return;
+	ls_strv_setenv(env, "MALLOC_MMAP_MAX_", "0");
+	ls_strv_setenv(env, "MALLOC_TRIM_THRESHOLD_", "1073741824");
+}
+
 /* Choices of Open MPI's components that its own defaults get slow or wrong. None overrules the user's. */
 static void add_mpi(struct ls_strv *env, const struct ls_environ *e)
 {
@@ -190,6 +255,16 @@ static void add_user(struct ls_strv *env, const char *const *user)
 	}
 }
 
+ls_status ls_environ_check(const struct ls_environ *e, struct ls_err *err)
+{
+	const char *mode = said(e, MALLOC_MODE);
+
+	if (mode && strcmp(mode, "keep") && strcmp(mode, "default"))
+		return ls_fail(err, LS_USAGE, 0, MALLOC_MODE ": '%s' is not known; want keep (ranks keep the memory that they free) or default "
+			"(the system's own settings)", mode);
+	return LS_OK;
+}
+
 void ls_environ_rank(const struct ls_environ *e, int rank, struct ls_strv *ret)
 {
 	add_torch(ret, e, rank);
@@ -197,6 +272,8 @@ void ls_environ_rank(const struct ls_environ *e, int rank, struct ls_strv *ret)
 	add_tf(ret, e, rank);
 	add_lockstep(ret, e);
 	add_devices(ret, e, rank);
+	add_collectives(ret, e, rank);
+	add_malloc(ret, e);
 	add_mpi(ret, e);
 	add_paths(ret, e, rank);
 	add_user(ret, e->user_env);

@@ -23,6 +23,8 @@ struct ls_environ {
 	char *const *inherited;         /* the launcher's environment: what the user set there is not overruled */
 };
 
+/* What the user said (user_env, inherited) where it steers the launcher: LS_USAGE, a value that is not known. */
+ls_status ls_environ_check(const struct ls_environ *e, struct ls_err *err);
 /* Everything for one rank, "NAME=value". */
 void ls_environ_rank(const struct ls_environ *e, int rank, struct ls_strv *ret);
 /* Where other ranks reach rank 0. */

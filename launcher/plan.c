@@ -297,6 +297,23 @@ static ls_status number_ranks(struct ls_plan *plan, struct ls_err *err)
 	return LS_OK;
 }
 
+/* How many consecutive ranks are added up first (collectives/coll.h). A manifest says how many ranks a worker has, and that holds
+ * when its workers share a host or move. Without one a host is the nearest thing, as long as its ranks are consecutive; one host
+ * is one sum, which needs no word. */
+static int sum_group(const struct ls_plan *plan, const struct ls_plan_options *opt)
+{
+	int i, n = plan->hosts.v[0].place.n;
+
+	if (opt->replicas && opt->ranks_per_worker > 0)
+		return opt->ranks_per_worker;
+	if (opt->replicas ? opt->local : plan->by_node || plan->hosts.n == 1)
+		return 0;
+	for (i = 1; i < plan->hosts.n; i++)
+		if (plan->hosts.v[i].place.n != n)
+			return 0;
+	return n;
+}
+
 static void keep_used_hosts(struct ls_hosts *hosts)
 {
 	int i, n = 0;
@@ -337,6 +354,7 @@ ls_status ls_plan_make(struct ls_hosts *hosts, const struct ls_plan_options *opt
 	keep_used_hosts(hosts);
 	plan.hosts = *hosts;
 	*hosts = (struct ls_hosts){ 0 };
+	plan.sum_group = sum_group(&plan, opt);
 	st = number_ranks(&plan, err);
 	if (st) {
 		ls_plan_release(&plan);

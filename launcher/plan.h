@@ -42,6 +42,7 @@ struct ls_plan {
 	} *ranks;                /* [world] */
 	bool by_node;
 	bool oversubscribed;     /* some rank shares a core */
+	int sum_group;           /* ranks of one worker, the same on every attempt wherever workers sit; 0: they differ */
 };
 
 /* "a:2,b:2" (a host named twice has its slots added; a missing number counts 1), or a hostfile of either Open MPI or plain

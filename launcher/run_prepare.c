@@ -1,5 +1,6 @@
 /* run_prepare.c -- see run_impl.h. */
 #include "launcher/run_impl.h"
+#include "launcher/environ.h"
 #include "launcher/probe.h"
 #include "core/store.h"
 
@@ -71,7 +72,7 @@ static ls_status check_env(const struct ls_strv *env, struct ls_err *err)
 		if (ls_strv_getenv(env, ours[i]))
 			return ls_fail(err, LS_USAGE, 0, "%s (-x, or env of the manifest): that variable is set by lockstep, from the plan; leave "
 				"it out", ours[i]);
-	return LS_OK;
+	return ls_environ_check(&(struct ls_environ){ .user_env = (const char *const *)env->v, .inherited = environ }, err);
 }
 
 static ls_status load_job(struct run *r, struct ls_err *err)

@@ -92,6 +92,11 @@ no_leftovers "are ended with it"
 run -np 2 --max-restarts 0 -x LS=1 --mca btl self,vader -- sh -c 'echo $OMPI_MCA_btl'
 expect_match "the user's own Open MPI parameters win" "self,vader" "$out"
 
+run -np 1 -- sh -c 'echo ${MALLOC_MMAP_MAX_-none} ${LOCKSTEP_PROGRESS-none}'
+expect_match "ranks keep the memory that they free, and are told how sums go on" '^.0. 0 (calls|thread)$' "$out"
+run -np 1 -x LOCKSTEP_MALLOC=default -x LOCKSTEP_PROGRESS=calls -- sh -c 'echo ${MALLOC_MMAP_MAX_-none} ${LOCKSTEP_PROGRESS_CPU-none}'
+expect_eq "or not, when told so" "[0] none none" "$out"
+
 # --- bad input: a clear word, exit code 2, nothing started ------------------------------------------------------------------
 
 refused() { # NAME WORDS ARGS...
@@ -102,6 +107,7 @@ refused() { # NAME WORDS ARGS...
 rm -rf lockstep-runs
 refused "a misspelt option" "did you mean --hostfile" --hostfle x true
 refused "a variable that says who a rank is" "RANK .*set by lockstep" -np 1 -x RANK=7 true
+refused "memory settings of no known kind" "LOCKSTEP_MALLOC: 'of' is not known; want keep" -np 1 -x LOCKSTEP_MALLOC=of true
 refused "no program" "what to run" -np 2
 refused "more ranks than the slots that were given" "4 ranks asked for, but the hosts have 2 slots" -np 4 -H localhost:2 true
 refused "an mpirun that is not there" "no /no/mpirun found" --mpirun /no/mpirun -np 1 true
@@ -122,6 +128,8 @@ for want in "RANK +HOST" "WORLD_SIZE=2" "MASTER_ADDR=127.0.0.1" "--hostfile" "lo
 	expect_match "the plan shows $want" "$want" "$out"
 done
 expect_no_match "but no secret" "LOCKSTEP_TOKEN=" "$out"
+run --local --dry-run -f "$ROOT/examples/digits/digits.yaml" --set spec.workers.replicas=2 --set spec.workers.ranksPerWorker=2
+expect_match "two workers on one machine are added up as on two" "WORLD_SIZE=4.*LOCKSTEP_SUM_GROUP=2" "$out"
 expect_eq "and nothing was made" "" "$(ls -d lockstep-runs 2>/dev/null)"
 
 # --- one launcher per job directory ------------------------------------------------------------------------------------------------

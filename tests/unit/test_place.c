@@ -177,6 +177,50 @@ static const struct {
 	const char *says, *machine;
 	int ranks;
 	enum ls_bind bind;
+	const char *want; /* the PU of each rank's progress thread; "-": none */
+} progress[] = {
+	{ "the second thread of each rank's last core", DATA "server.xml",    6, LS_BIND_AUTO, "74 85 95 106 117 127" },
+	{ "a machine for one rank",                     DATA "server.xml",    1, LS_BIND_AUTO, "127" },
+	{ "ranks with GPUs",                            DATA "dgx-h100.xml",  LS_RANKS_AUTO, LS_BIND_AUTO,
+		"125 139 153 167 181 195 209 223" },
+	{ "cores without a second thread",              DATA "far-gpu.xml",   2, LS_BIND_AUTO, "7 15" },
+	{ "a domain to itself",                         DATA "dgx-a100.xml",  4, LS_BIND_NUMA, "159 191 223 255" },
+	{ "a domain that another rank roams",           DATA "server.xml",    4, LS_BIND_NUMA, "- - - -" },
+	{ "not bound",                                  DATA "server.xml",    2, LS_BIND_NONE, "- -" },
+	{ "not bound, and alone",                       DATA "server.xml",    1, LS_BIND_NONE, "-" },
+	{ "one core each, with two threads",            DATA "laptop.xml",    LS_RANKS_AUTO, LS_BIND_AUTO, "- - - -" },
+	{ "one rank with two cores, others with one",   DATA "container.xml", 4, LS_BIND_AUTO, "69 - - -" },
+};
+
+static void test_progress(void)
+{
+	size_t i;
+	int r;
+
+	for (i = 0; i < COUNT(progress); i++) {
+		struct ls_place plan = { 0 };
+		struct ls_err err = LS_ERR_INIT;
+		struct ls_str got = { 0 };
+
+		if (place(progress[i].machine, progress[i].ranks, progress[i].bind, &plan, &err))
+			check(progress[i].says, false, err.text);
+		for (r = 0; r < plan.n; r++) {
+			ls_str_add(&got, r ? " " : "");
+			if (plan.seats[r].progress_pu < 0)
+				ls_str_add(&got, "-");
+			else
+				ls_str_addf(&got, "%d", plan.seats[r].progress_pu);
+		}
+		check(progress[i].says, !strcmp(ls_str_text(&got), progress[i].want), ls_str_text(&got));
+		ls_str_release(&got);
+		ls_place_release(&plan);
+	}
+}
+
+static const struct {
+	const char *says, *machine;
+	int ranks;
+	enum ls_bind bind;
 	const char *text;
 } refusals[] = {
 	{ "more ranks than GPUs",  DATA "snc4-4gpu.xml", 5, LS_BIND_AUTO, "5 ranks want a GPU each, but this host has 4" },
@@ -347,6 +391,7 @@ int main(void)
 		return 1;
 	CU_add_test(suite, "whole machines against expected plans", test_replays);
 	CU_add_test(suite, "small plans", test_small);
+	CU_add_test(suite, "where progress threads run", test_progress);
 	CU_add_test(suite, "requests that are refused", test_refusals);
 	CU_add_test(suite, "random machines", test_random_machines);
 	CU_add_test(suite, "random homes", test_random_deals);

@@ -118,6 +118,51 @@ static void test_plans(void)
 	}
 }
 
+/* Of 2 workers with 2 ranks each, wherever they are. */
+#define WORKERS(...) { .replicas = 2, .min_replicas = 1, .ranks_per_worker = 2, __VA_ARGS__ }
+#define AUTO_WORKERS(...) { .replicas = 2, .min_replicas = 1, .ranks_per_worker = LS_RANKS_AUTO, __VA_ARGS__ }
+
+static const struct {
+	const char *says, *list;
+	struct ls_plan_options opt;
+	int want;
+} groups[] = {
+	{ "a manifest: the ranks of one worker", "a:4,b:4", WORKERS(.local = false), 2 },
+	{ "… the same when a host is lost and fewer workers go on", "b:4", WORKERS(.local = false), 2 },
+	{ "… and with both workers on one host", "a:4", WORKERS(.local = true), 2 },
+	{ "auto: what all workers got", "a:3,b:3", AUTO_WORKERS(.local = false), 3 },
+	{ "… the same with a worker less", "b:3", AUTO_WORKERS(.local = false), 3 },
+	{ "… unless they got different numbers", "a:1,b:3", AUTO_WORKERS(.local = false), 0 },
+	{ "auto, and all workers on one host: no worker can be told from another", "a:4", AUTO_WORKERS(.local = true), 0 },
+	{ "without a manifest: the ranks of a host", "a:2,b:2", { .ranks = 4 }, 2 },
+	{ "… unless they differ", "a:2,b:2", { .ranks = 3 }, 0 },
+	{ "… or are not consecutive", "a:2,b:2", { .ranks = 4, .by_node = true }, 0 },
+	{ "hosts that got no rank do not count", "a:2,b:2,c:2", { .ranks = 4 }, 2 },
+	{ "one host is one sum", "a:4", { .ranks = 4 }, 0 },
+	{ "-N on each host", "a:4,b:4", { .ranks_per_worker = 3 }, 3 },
+};
+
+static void test_groups(void)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(groups); i++) {
+		struct ls_err err = LS_ERR_INIT;
+		struct ls_hosts hosts = { 0 };
+		struct ls_plan plan = { .sum_group = -1 };
+
+		fake_hosts(groups[i].list, &hosts);
+		if (ls_plan_make(&hosts, &groups[i].opt, &plan, &err) || plan.sum_group != groups[i].want) {
+			printf("\nFAILS: %s: %d %s\n", groups[i].says, plan.sum_group, err.text);
+			CU_FAIL("see above");
+		} else {
+			CU_PASS("");
+		}
+		ls_plan_release(&plan);
+		ls_hosts_release(&hosts);
+	}
+}
+
 static struct ls_plan two_hosts(void)
 {
 	struct ls_plan_options opt = { .ranks = 4 };
@@ -145,6 +190,8 @@ static void test_environment(void)
 		{ 3, "LOCKSTEP_CHECKPOINT_URI", "file:///c" }, { 3, "LOCKSTEP_RESUME", "" }, { 3, "GLOO_SOCKET_IFNAME", "eth1" }, { 0, "CUDA_VISIBLE_DEVICES", NULL },
 		{ 0, "OMPI_MCA_btl", "self,vader,tcp" }, { 0, "OMPI_MCA_pml", "ucx" /* the user's wins, on every host */ },
 		{ 0, "MINE", "of the user" }, { 0, "OMP_NUM_THREADS", "2" },
+		{ 3, "LOCKSTEP_SUM_GROUP", "2" }, { 3, "LOCKSTEP_PROGRESS", "thread" }, { 2, "LOCKSTEP_PROGRESS_CPU", "1" }, { 3, "LOCKSTEP_PROGRESS_CPU", "3" },
+		{ 3, "MALLOC_MMAP_MAX_", "0" }, { 3, "MALLOC_TRIM_THRESHOLD_", "1073741824" }, { 3, "MALLOC_TOP_PAD_", NULL },
 	};
 	static const char *const user[] = { "MINE=of the user", NULL };
 	static char *inherited[] = { (char *)"OMPI_MCA_pml=ucx", NULL };
@@ -169,6 +216,64 @@ static void test_environment(void)
 		} else {
 			CU_PASS("");
 		}
+		ls_strv_release(&env);
+	}
+	ls_job_release(&job);
+	ls_plan_release(&plan);
+}
+
+#define KEEPS "0 1073741824"
+
+/* What the user said, "NAME=value" each or NULL, and what a rank with two cores gets. */
+static const struct {
+	const char *says, *user, *inherited;
+	const char *names[2], *want; /* "-": not set */
+} steered[] = {
+	{ "nothing said: freed memory is kept", NULL, NULL, { "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_" }, KEEPS },
+	{ "turned off by -x or the manifest", "LOCKSTEP_MALLOC=default", NULL, { "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_" }, "- -" },
+	{ "turned off where the launcher starts", NULL, "LOCKSTEP_MALLOC=default", { "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_" }, "- -" },
+	{ "… and on again for one run", "LOCKSTEP_MALLOC=keep", "LOCKSTEP_MALLOC=default", { "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_" }, KEEPS },
+	{ "one setting of the user's: none of ours", "MALLOC_TOP_PAD_=1", NULL, { "MALLOC_MMAP_MAX_", "MALLOC_TOP_PAD_" }, "- 1" },
+	{ "… which reaches every host", NULL, "MALLOC_TRIM_THRESHOLD_=9", { "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_" }, "- 9" },
+	{ "the same settings by their other name", NULL, "GLIBC_TUNABLES=glibc.rtld.nns=4:glibc.malloc.mmap_max=7",
+		{ "MALLOC_MMAP_MAX_", "GLIBC_TUNABLES" }, "- glibc.rtld.nns=4:glibc.malloc.mmap_max=7" },
+	{ "tunables of another kind", "GLIBC_TUNABLES=glibc.rtld.nns=4", NULL, { "MALLOC_MMAP_MAX_", "GLIBC_TUNABLES" }, "0 glibc.rtld.nns=4" },
+	{ "no progress thread, says the user: no core for it", "LOCKSTEP_PROGRESS=calls", NULL,
+		{ "LOCKSTEP_PROGRESS", "LOCKSTEP_PROGRESS_CPU" }, "calls -" },
+	{ "… or where the launcher starts", NULL, "LOCKSTEP_PROGRESS=calls", { "LOCKSTEP_PROGRESS", "LOCKSTEP_PROGRESS_CPU" }, "calls -" },
+	{ "a core of the user's choice", "LOCKSTEP_PROGRESS_CPU=0", NULL, { "LOCKSTEP_PROGRESS", "LOCKSTEP_PROGRESS_CPU" }, "thread 0" },
+	{ "sums in an order of the user's", "LOCKSTEP_SUM_GROUP=1", NULL, { "LOCKSTEP_SUM_GROUP", "RANK" }, "1 0" },
+};
+
+static void test_steered(void)
+{
+	static const int ports[4][LS_RANK_PORTS] = { { 0 } };
+	struct ls_plan plan = two_hosts();
+	struct ls_job job = { 0 };
+	size_t i, n;
+
+	CU_ASSERT_EQUAL_FATAL(ls_job_init(&job, "j", NULL), LS_OK);
+	for (i = 0; i < COUNT(steered); i++) {
+		const char *user[] = { steered[i].user, NULL };
+		char *inherited[] = { (char *)steered[i].inherited, NULL };
+		struct ls_environ e = { .job = &job, .plan = &plan, .run_id = "id", .checkpoint_uri = "", .resume = "", .user_env = user,
+			.ports = ports, .engine_major = 4, .agent = "agent", .session_shm = "/dev/shm/x", .inherited = inherited };
+		struct ls_strv env = { 0 };
+		struct ls_str got = { 0 };
+
+		ls_environ_rank(&e, 0, &env);
+		for (n = 0; n < 2; n++) {
+			const char *value = ls_strv_getenv(&env, steered[i].names[n]);
+
+			ls_str_addf(&got, "%s%s", n ? " " : "", value ? value : "-");
+		}
+		if (strcmp(ls_str_text(&got), steered[i].want)) {
+			printf("\nFAILS: %s: '%s'\n", steered[i].says, ls_str_text(&got));
+			CU_FAIL("see above");
+		} else {
+			CU_PASS("");
+		}
+		ls_str_release(&got);
 		ls_strv_release(&env);
 	}
 	ls_job_release(&job);
@@ -274,7 +379,9 @@ int main(void)
 		return 1;
 	CU_add_test(s, "host lists", test_lists);
 	CU_add_test(s, "who runs where", test_plans);
+	CU_add_test(s, "which ranks are added up first", test_groups);
 	CU_add_test(s, "the environment contract", test_environment);
+	CU_add_test(s, "what the user may steer", test_steered);
 	CU_add_test(s, "the engine's command line", test_engine);
 	CU_add_test(s, "variables under suspicion", test_suspects);
 	CU_add_test(s, "the command line", test_options);
