@@ -41,7 +41,7 @@ TORTURE := $(patsubst tests/torture/%.c,$(B)/tests/%,$(wildcard tests/torture/to
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 KILL    := $(B)/tests/killat.so $(B)/tests/killsave
 BENCH   := $(patsubst bench/%_mpi.c,$(B)/bench/%,$(wildcard bench/*_mpi.c))
-EXAMPLES := $(B)/examples/digits $(B)/examples/hello
+EXAMPLES := $(B)/examples/allreduce $(B)/examples/digits $(B)/examples/hello
 
 .PHONY: all
 all: $(B)/lockstep $(B)/liblockstep.so $(B)/liblockstep.a $(EXAMPLES) $(B)/bench/ckpt
@@ -146,6 +146,11 @@ $(B)/tests/libcuda.so.1: tests/fake/libcuda.c
 	$(Q)$(CC) $(CFLAGS) $(WARN) -Wno-missing-prototypes -fPIC -shared -Wl$(,)-soname$(,)libcuda.so.1 $< -o $@
 $(B)/tests/test_copy: | $(B)/tests/libcuda.so.1
 
+$(B)/tests/coll_net: $(O)/tests/e2e/coll_net.o $(B)/liblockstep.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
+
 $(B)/tests/store_tool: $(O)/tests/e2e/store_tool.o $(B)/core.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
@@ -155,7 +160,7 @@ $(B)/tests/store_tool: $(O)/tests/e2e/store_tool.o $(B)/core.a
 # allocations fail, too.
 WRAPPED := malloc calloc realloc strdup strndup open64 close read pread64 write pwrite64 preadv64 pwritev64 mkostemp64 fsync fchmod \
 	fstat64 stat64 fstatat64 rename renameat2 link mkdir unlink unlinkat rmdir opendir readdir64 \
-	memfd_create ftruncate64 mmap64 madvise pthread_create
+	aligned_alloc socket sendmsg recvmsg memfd_create ftruncate64 mmap64 madvise pthread_create
 
 $(B)/tests/torture_%: $(O)/tests/torture/torture_%.o $(O)/tests/torture/fault.o $(B)/core.a
 	@mkdir -p $(@D)
@@ -167,7 +172,7 @@ $(B)/tests/torture_kube: $(O)/tests/torture/torture_kube.o $(O)/tests/torture/fa
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ $(addprefix -Wl$(,)--wrap=,$(WRAPPED)) $(MPI_LIBS) $(subst -lyaml,-l:libyaml.a,$(CORE_LIBS)) $(LDFLAGS)
 
-$(B)/tests/torture_rank: $(O)/tests/torture/torture_rank.o $(O)/tests/torture/fault.o $(WORK) $(B)/core.a
+$(B)/tests/torture_rank $(B)/tests/torture_coll: $(B)/tests/torture_%: $(O)/tests/torture/torture_%.o $(O)/tests/torture/fault.o $(WORK) $(B)/core.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ $(addprefix -Wl$(,)--wrap=,$(WRAPPED)) $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
@@ -197,7 +202,7 @@ e2e: deps-test
 	@tests/setup-ompi5.sh
 	@tests/setup-s3.sh
 	@tests/setup-kube.sh
-	@$(MAKE) --no-print-directory all $(KILL) $(B)/tests/store_tool
+	@$(MAKE) --no-print-directory all $(KILL) $(B)/tests/coll_net $(B)/tests/store_tool
 	@$(RUN) tests/e2e/*.sh
 
 # On /dev/shm where there is one: thousands of fsyncs.
@@ -250,6 +255,11 @@ $(B)/bench/s3_copy: $(O)/bench/s3_copy.o $(B)/core.a
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(CORE_LIBS) $(LDFLAGS)
 
 $(B)/bench/place: $(O)/bench/place.o $(OPER) $(B)/core.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(CORE_LIBS) $(LDFLAGS)
+
+$(B)/bench/reduce: $(O)/bench/reduce.o $(patsubst %.c,$(O)/%.o,$(wildcard collectives/reduce*.c)) $(B)/core.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(CORE_LIBS) $(LDFLAGS)

@@ -1,16 +1,16 @@
-/* backend_mpi.c -- a group of ranks is MPI_COMM_WORLD; its all-reduce is allreduce_mpi.c.
+/* backend_mpi.c -- a group of ranks is MPI_COMM_WORLD; every rank for itself, whoever shares its node.
  *
- * Only calls whose binary interface Open MPI 4 and 5 share are used, so that one binary runs under both. MPI is
- * finalised only if it was initialised here, and never when this rank leaves alone: MPI_Finalize would wait for
- * ranks that in turn wait for this one, and leaving without it is what tells mpirun to end the others.
- * Not here: thread support beyond one calling thread, and groups smaller than the world. */
+ * Only calls whose binary interface Open MPI 4 and 5 share are used, so that one binary runs under both. MPI is finalised only if it was
+ * initialised here, and never when this rank leaves alone: MPI_Finalize would wait for ranks that in turn wait for this one, and leaving
+ * without it is what tells mpirun to end the others.
+ * Not here: groups smaller than the world. A rank that died is MPI's to notice, or the launcher's. */
 #include "collectives/comm_mpi.h"
 
 #include <limits.h>
-#include <stdlib.h>
+#include <sched.h>
 #include <string.h>
 
-#define PIECE_BYTES ((size_t)1 << 30) /* MPI counts are ints */
+#define POLLS 1000 /* before the core is offered to others: some 100 us */
 
 ls_status ls_mpi_lost(struct ls_err *err, int rc, const char *what)
 {
@@ -18,22 +18,36 @@ ls_status ls_mpi_lost(struct ls_err *err, int rc, const char *what)
 	int len;
 
 	MPI_Error_string(rc, text, &len);
-	return ls_fail(err, LS_RANK_LOST, 0,
-		"%s failed: %s; another rank or the network to it is gone, this attempt cannot go on", what, text);
+	return ls_fail(err, LS_RANK_LOST, 0, "%s failed: %s; another rank or the network to it is gone, this attempt cannot go on", what, text);
 }
 
-static ls_status init(bool *ret_ours, struct ls_err *err)
+/* With a thread that communicates, the program may call MPI at the same time: less than MULTIPLE will not do, but for memory. */
+static ls_status init(struct mpi_comm *c, enum ls_progress progress, struct ls_err *err)
 {
-	int ready = 0, over = 0, provided;
+	int ready = 0, over = 0, want = progress != LS_PROGRESS_CALLS ? MPI_THREAD_MULTIPLE : MPI_THREAD_FUNNELED;
 
 	MPI_Finalized(&over);
 	if (over)
 		return ls_fail(err, LS_USAGE, 0, "MPI is finalised already; call lockstep_start before MPI_Finalize");
 	MPI_Initialized(&ready);
-	if (!ready && MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
+	if (ready)
+		MPI_Query_thread(&c->threads);
+	else if (MPI_Init_thread(NULL, NULL, want, &c->threads) != MPI_SUCCESS)
 		return ls_fail(err, LS_JOB_LOST, 0, "MPI_Init failed; see what the MPI library printed");
-	*ret_ours = !ready;
+	c->finalize = !ready;
 	return LS_OK;
+}
+
+ls_status ls_mpi_threads(const struct ls_comm *base, enum ls_progress *progress, struct ls_err *err)
+{
+	const struct mpi_comm *c = (const struct mpi_comm *)base;
+
+	if (*progress == LS_PROGRESS_AUTO && c->threads != MPI_THREAD_MULTIPLE)
+		*progress = LS_PROGRESS_CALLS;
+	if (*progress == LS_PROGRESS_CALLS || c->threads == MPI_THREAD_MULTIPLE)
+		return LS_OK;
+	return ls_fail(err, LS_USAGE, 0, "LOCKSTEP_PROGRESS=thread needs MPI_THREAD_MULTIPLE, and %s gives less%s; LOCKSTEP_PROGRESS=calls does without",
+		base->library, c->finalize ? "" : ": the program's own MPI_Init must be MPI_Init_thread, and ask for it");
 }
 
 /* "Open MPI v4.1.4, package: …": the part before the comma. */
@@ -51,23 +65,13 @@ static void library_name(char *ret, size_t size)
 	ret[len] = '\0';
 }
 
-static int local_rank(MPI_Comm comm, int rank, int *ret)
+static ls_status describe(struct mpi_comm *c, int group, struct ls_err *err)
 {
-	MPI_Comm node;
-	int rc = MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node);
-
-	if (rc != MPI_SUCCESS)
-		return rc;
-	rc = MPI_Comm_rank(node, ret);
-	MPI_Comm_free(&node);
-	return rc;
-}
-
-static ls_status describe(struct mpi_comm *c, struct ls_err *err)
-{
+	struct ls_bootstrap b;
 	void *tag_ub;
 	int rc, has_ub;
 
+	library_name(c->base.library, sizeof(c->base.library));
 	rc = MPI_Comm_dup(MPI_COMM_WORLD, &c->comm);
 	if (rc == MPI_SUCCESS)
 		rc = MPI_Comm_set_errhandler(c->comm, MPI_ERRORS_RETURN);
@@ -76,14 +80,12 @@ static ls_status describe(struct mpi_comm *c, struct ls_err *err)
 	if (rc == MPI_SUCCESS)
 		rc = MPI_Comm_size(c->comm, &c->base.world);
 	if (rc == MPI_SUCCESS)
-		rc = local_rank(c->comm, c->base.rank, &c->base.local_rank);
-	if (rc == MPI_SUCCESS)
 		rc = MPI_Comm_get_attr(c->comm, MPI_TAG_UB, &tag_ub, &has_ub);
 	if (rc != MPI_SUCCESS)
 		return ls_mpi_lost(err, rc, "joining the MPI world");
 	c->max_tag = has_ub ? *(int *)tag_ub : 32767;
-	library_name(c->base.library, sizeof(c->base.library));
-	return LS_OK;
+	ls_mpi_bootstrap(&c->base, &b);
+	return ls_nodes_learn(&b, group, &c->base, err);
 }
 
 static void close_comm(struct ls_comm *base, bool orderly)
@@ -97,18 +99,19 @@ static void close_comm(struct ls_comm *base, bool orderly)
 	free(c);
 }
 
-static ls_status open_comm(struct ls_comm **ret, struct ls_err *err)
+static ls_status open_comm(const struct ls_comm_options *opt, struct ls_comm *under, struct ls_comm **ret, struct ls_err *err)
 {
 	struct mpi_comm *c = calloc(1, sizeof(*c));
 	ls_status st;
 
+	(void)under;
 	if (!c)
 		return ls_fail_oom(err);
 	c->base.backend = &ls_backend_mpi;
 	c->comm = MPI_COMM_NULL;
-	st = init(&c->finalize, err);
+	st = init(c, opt->progress, err);
 	if (!st)
-		st = describe(c, err);
+		st = describe(c, opt->group, err);
 	if (st) {
 		close_comm(&c->base, false);
 		return st;
@@ -117,9 +120,9 @@ static ls_status open_comm(struct ls_comm **ret, struct ls_err *err)
 	return LS_OK;
 }
 
-static ls_status allgather(struct ls_comm *base, const void *mine, void *ret_all, size_t bytes, struct ls_err *err)
+static ls_status allgather(void *ctx, const void *mine, void *ret_all, size_t bytes, struct ls_err *err)
 {
-	struct mpi_comm *c = (struct mpi_comm *)base;
+	struct mpi_comm *c = ctx;
 	int rc;
 
 	if (bytes > INT_MAX)
@@ -128,39 +131,40 @@ static ls_status allgather(struct ls_comm *base, const void *mine, void *ret_all
 	return rc == MPI_SUCCESS ? LS_OK : ls_mpi_lost(err, rc, "all-gather");
 }
 
-static ls_status broadcast(struct ls_comm *base, void *buf, size_t bytes, int root, struct ls_err *err)
+void ls_mpi_bootstrap(struct ls_comm *mpi, struct ls_bootstrap *ret)
 {
-	struct mpi_comm *c = (struct mpi_comm *)base;
-	char *p = buf;
+	*ret = (struct ls_bootstrap){ mpi->rank, mpi->world, allgather, mpi };
+}
 
-	while (bytes > 0) {
-		size_t piece = bytes < PIECE_BYTES ? bytes : PIECE_BYTES;
-		int rc = MPI_Bcast(p, (int)piece, MPI_BYTE, root, c->comm);
-
-		if (rc != MPI_SUCCESS)
-			return ls_mpi_lost(err, rc, "broadcast");
-		p += piece;
-		bytes -= piece;
-	}
+ls_status ls_mpi_tags(struct mpi_comm *c, int n, int *ret, struct ls_err *err)
+{
+	if (c->next_tag > c->max_tag - n)
+		return ls_fail(err, LS_USAGE, 0, "more buckets than MPI has tags (%d): use fewer, larger buckets", c->max_tag);
+	*ret = c->next_tag;
+	c->next_tag += n;
 	return LS_OK;
 }
 
-static ls_status barrier(struct ls_comm *base, struct ls_err *err)
+/* Of the last plan made: a plan for one operation does not use tags up. */
+void ls_mpi_tags_back(struct mpi_comm *c, int n, int tag)
 {
-	int rc = MPI_Barrier(((struct mpi_comm *)base)->comm);
+	if (tag >= 0 && c->next_tag == tag + n)
+		c->next_tag = tag;
+}
 
-	return rc == MPI_SUCCESS ? LS_OK : ls_mpi_lost(err, rc, "barrier");
+/* Never asleep: MPI moves data only inside its calls. */
+static ls_status pause_polling(struct ls_comm *c, struct ls_pause *w, struct ls_err *err)
+{
+	(void)c;
+	(void)err;
+	if (w->rounds++ >= POLLS)
+		sched_yield();
+	return LS_OK;
 }
 
 const struct ls_backend ls_backend_mpi = {
 	.name = "mpi",
 	.open = open_comm,
 	.close = close_comm,
-	.allgather = allgather,
-	.broadcast = broadcast,
-	.barrier = barrier,
-	.plan = ls_mpi_plan,
-	.start = ls_mpi_start,
-	.test = ls_mpi_test,
-	.unplan = ls_mpi_unplan,
+	.pause = pause_polling,
 };

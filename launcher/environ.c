@@ -170,7 +170,7 @@ static void add_collectives(struct ls_strv *env, const struct ls_environ *e, int
 
 	if (e->plan->sum_group)
 		set_int(env, "LOCKSTEP_SUM_GROUP", e->plan->sum_group);
-	set_unless_given(env, e, "LOCKSTEP_PROGRESS", pu >= 0 ? "thread" : "calls");
+	set_unless_given(env, e, "LOCKSTEP_PROGRESS", pu >= 0 ? "auto" : "calls");
 	if (pu >= 0 && (!user || strcmp(user, "calls"))) {
 		char text[16];
 

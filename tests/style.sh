@@ -107,6 +107,10 @@ none "docs/architecture.md has every message of the control channel" "it lacks" 
 	sed -nE 's/^\tLS_MSG_([A-Z_]+).*/\1/p' launcher/wire.h | while read -r v; do
 		grep -qw "$v" docs/architecture.md || echo "$v"
 	done)"
+none "docs/collectives.md has the rows of algorithms.c, in its order, and a section for each" "they differ" "$(
+	rows=$(sed -nE 's/^\t&ls_([a-z]+)_([a-z]+),$/\1 \2/p' collectives/algorithms.c)
+	diff <(echo "$rows") <(sed -nE 's/^\| ([a-z]+) \| `([a-z]+)` \|.*/\1 \2/p' docs/collectives.md)
+	while read -r row; do [ "$row" = "mpi library" ] || grep -qx "### $row" docs/collectives.md || echo "no section: $row"; done <<<"$rows")"
 none "links between documents lead somewhere" "these do not" "$(
 	for f in *.md docs/*.md examples/*/*.md; do
 		grep -oE '\]\([^)#]+' "$f" | cut -c3- | grep -vE '^https?:' | while read -r to; do

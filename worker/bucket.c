@@ -1,9 +1,9 @@
 /* bucket.c -- gradients: registered once, compared by all ranks once, then summed every step.
  *
- *     IDLE --ready--> ACTIVE --transfer done--> DONE --wait--> IDLE
+ *     IDLE --ready--> READY --all before it are started, too--> ACTIVE --wait--> IDLE
  *
- * A bucket's all-reduce starts when it is marked ready; every later ready() and wait() also drives those under way,
- * which is how communication overlaps with the backward pass without a thread of its own.
+ * A bucket's all-reduce starts when it and all before it are ready, so that all ranks start in one order. A progress thread, where the
+ * plan has a core for one, carries it on during the backward pass; without, every later ready() does.
  * Invariant: no gradient is sent before all ranks hold the same list. Ranks that disagree would wait for each
  * other's messages for ever, or add one tensor to another. */
 #include "worker/rank.h"
@@ -19,8 +19,8 @@ static ls_status add(struct lockstep *ls, const char *name, void *grad, size_t c
 	if (ls->buckets_agreed)
 		return ls_fail(err, LS_USAGE, 0,
 			"bucket '%s': register all buckets before the first lockstep_bucket_ready", name);
-	if (dtype != LOCKSTEP_F32 && dtype != LOCKSTEP_F64)
-		return ls_fail(err, LS_USAGE, 0, "bucket '%s': gradients are LOCKSTEP_F32 or LOCKSTEP_F64", name);
+	if (dtype > LOCKSTEP_BF16)
+		return ls_fail(err, LS_USAGE, 0, "bucket '%s': gradients are LOCKSTEP_F64, F32, F16 or BF16", name);
 	if (!grad && count)
 		return ls_fail(err, LS_USAGE, 0, "bucket '%s': grad is NULL", name);
 	for (i = 0; name[i]; i++)
@@ -67,34 +67,28 @@ ls_status ls_buckets_agree(struct lockstep *ls, struct ls_err *err)
 		return st;
 	for (i = 0; !st && i < ls->n_buckets; i++) {
 		struct ls_bucket *b = &ls->buckets[i];
+		struct ls_coll average = { LS_ALL_REDUCE, b->dtype, LS_AVERAGE, 0, b->count, b->grad, b->grad };
 
-		st = ls->ops->plan(ls->comm, b->grad, b->count, b->dtype, LS_AVERAGE, &b->plan, err);
+		st = ls_request_make(ls->comm, &average, &b->plan, err);
 	}
 	st = ls_vote(ls, NULL, st, err); /* nobody may start to sum while another has no memory for it */
 	ls->buckets_agreed = !st;
 	return st;
 }
 
-static ls_status drive(struct lockstep *ls, bool *ret_done, struct ls_err *err)
+/* All ranks start the buckets in the order in which they were registered, whatever order they become ready in. */
+static ls_status start_next(struct lockstep *ls, struct ls_err *err)
 {
 	ls_status st = LS_OK;
-	bool done;
-	size_t i;
 
-	*ret_done = true;
-	for (i = 0; !st && i < ls->n_buckets; i++) {
-		struct ls_bucket *b = &ls->buckets[i];
+	while (!st && ls->next_bucket < ls->n_buckets && ls->buckets[ls->next_bucket].state == LS_BUCKET_READY) {
+		struct ls_bucket *b = &ls->buckets[ls->next_bucket];
 
-		if (b->state != LS_BUCKET_ACTIVE)
-			continue;
-		st = ls->ops->test(b->plan, &done, err);
-		if (st) {
-			ls_err_at(err, st, "gradient bucket '%s': ", b->name);
-		} else if (done) {
-			b->state = LS_BUCKET_DONE;
-		} else {
-			*ret_done = false;
-		}
+		st = ls_request_start(b->plan, err);
+		if (st)
+			return ls_err_at(err, st, "gradient bucket '%s': ", b->name);
+		b->state = LS_BUCKET_ACTIVE;
+		ls->next_bucket++;
 	}
 	return st;
 }
@@ -114,11 +108,15 @@ static ls_status ready(struct lockstep *ls, int bucket, struct ls_err *err)
 	if (b->state != LS_BUCKET_IDLE)
 		return ls_fail(err, LS_USAGE, 0,
 			"bucket '%s' marked ready twice in one step: call lockstep_bucket_wait between", b->name);
-	st = ls->ops->start(b->plan, err);
-	if (st)
-		return ls_err_at(err, st, "gradient bucket '%s': ", b->name);
-	b->state = LS_BUCKET_ACTIVE;
-	return drive(ls, &done, err);
+	b->state = LS_BUCKET_READY;
+	st = start_next(ls, err);
+	if (!st && ls->next_bucket > 0) { /* also drives those under way */
+		b = &ls->buckets[ls->next_bucket - 1];
+		st = ls_request_test(b->plan, &done, err);
+		if (st)
+			return ls_err_at(err, st, "gradient bucket '%s': ", b->name);
+	}
+	return st;
 }
 
 lockstep_status lockstep_bucket_ready(struct lockstep *ls, int bucket, struct lockstep_err *err)
@@ -131,7 +129,6 @@ lockstep_status lockstep_bucket_ready(struct lockstep *ls, int bucket, struct lo
 static ls_status wait_all(struct lockstep *ls, struct ls_err *err)
 {
 	ls_status st = ls_buckets_agree(ls, err);
-	bool done = false;
 	size_t i;
 
 	for (i = 0; !st && i < ls->n_buckets; i++)
@@ -140,10 +137,15 @@ static ls_status wait_all(struct lockstep *ls, struct ls_err *err)
 				"bucket '%s' was not marked ready in this step: "
 				"call lockstep_bucket_ready for every bucket before lockstep_bucket_wait",
 				ls->buckets[i].name);
-	while (!st && !done)
-		st = drive(ls, &done, err);
-	for (i = 0; !st && i < ls->n_buckets; i++)
-		ls->buckets[i].state = LS_BUCKET_IDLE;
+	for (i = 0; !st && i < ls->n_buckets; i++) {
+		struct ls_bucket *b = &ls->buckets[i];
+
+		st = ls_request_wait(b->plan, err);
+		if (st)
+			ls_err_at(err, st, "gradient bucket '%s': ", b->name);
+		b->state = LS_BUCKET_IDLE;
+	}
+	ls->next_bucket = 0;
 	return st;
 }
 
@@ -159,7 +161,7 @@ void ls_buckets_release(struct lockstep *ls)
 	size_t i;
 
 	for (i = 0; i < ls->n_buckets; i++) {
-		ls->ops->unplan(ls->buckets[i].plan);
+		ls_request_free(ls->buckets[i].plan);
 		free(ls->buckets[i].name);
 	}
 	free(ls->buckets);

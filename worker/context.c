@@ -65,9 +65,7 @@ static ls_status start(struct lockstep *ls, const struct lockstep_options *opt, 
 	ls_status st = ls_settings_merge(opt, &ls->set, err);
 
 	if (!st)
-		st = ls_backend_find(ls->set.backend, &ls->ops, err);
-	if (!st)
-		st = ls->ops->open(&ls->comm, err);
+		st = ls_comm_open(&ls->set.comm, &ls->comm, err);
 	if (st)
 		return st;
 	ls->rank = ls->comm->rank;
@@ -97,8 +95,7 @@ static void release(struct lockstep *ls, bool orderly)
 	ls_states_release(ls);
 	ls_sampler_release(&ls->sampler);
 	ls_store_close(ls->store);
-	if (ls->comm)
-		ls->ops->close(ls->comm, orderly);
+	ls_comm_close(ls->comm, orderly);
 	free(ls->votes);
 	free(ls);
 }
@@ -186,29 +183,35 @@ lockstep_status lockstep_broadcast(struct lockstep *ls, void *buf, size_t bytes,
 		st = ls_fail(
 			&e, LS_USAGE, 0, "broadcast from rank %d: the world has ranks 0 to %d", root, ls->world - 1);
 	else
-		st = ls->ops->broadcast(ls->comm, buf, bytes, root, &e);
+		st = ls_run_broadcast(ls->comm, buf, bytes, root, &e);
 	return ls_give(ls, st, &e, err);
 }
 
 lockstep_status lockstep_sum_f64(struct lockstep *ls, double *values, size_t count, struct lockstep_err *err)
 {
 	struct ls_err e = LS_ERR_INIT;
-	struct ls_reduce *plan = NULL;
-	ls_status st = ls->ops->plan(ls->comm, values, count, LS_F64, LS_SUM, &plan, &e);
+	struct ls_coll sum = { LS_ALL_REDUCE, LS_F64, LS_SUM, 0, count, values, values };
 
-	if (!st)
-		st = ls->ops->start(plan, &e);
-	if (!st)
-		st = ls_reduce_wait(plan, &e);
-	ls->ops->unplan(plan);
-	return ls_give(ls, st, &e, err);
+	return ls_give(ls, ls_run_coll(ls->comm, &sum, &e), &e, err);
+}
+
+lockstep_status lockstep_alloc(struct lockstep *ls, size_t bytes, void **ret, struct lockstep_err *err)
+{
+	struct ls_err e = LS_ERR_INIT;
+
+	return ls_give(ls, ls_comm_alloc(ls->comm, bytes, ret, &e), &e, err);
+}
+
+void lockstep_free(struct lockstep *ls, void *p)
+{
+	ls_comm_free(ls->comm, p);
 }
 
 lockstep_status lockstep_barrier(struct lockstep *ls, struct lockstep_err *err)
 {
 	struct ls_err e = LS_ERR_INIT;
 
-	return ls_give(ls, ls->ops->barrier(ls->comm, &e), &e, err);
+	return ls_give(ls, ls_run_barrier(ls->comm, &e), &e, err);
 }
 
 void lockstep_sampler_next(struct lockstep *ls, int64_t *ret_indices)

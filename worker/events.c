@@ -119,19 +119,12 @@ void ls_event_progress(struct lockstep *ls, long long step, double loss, long lo
 			ls_event_digits(ms, (double)(int64_t)(seconds * 1e6) / 1e3), (long long)ls->sampler.epoch);
 }
 
-static const struct {
-	lockstep_status status;
-	const char *name;
-} given[] = {
-	[LS_OK] = { LOCKSTEP_OK, "ok" },
-	[LS_USAGE] = { LOCKSTEP_USAGE, "usage" },
-	[LS_AGAIN] = { LOCKSTEP_AGAIN, "again" },
-	[LS_NOT_FOUND] = { LOCKSTEP_JOB_LOST, "job_lost" },
-	[LS_EXISTS] = { LOCKSTEP_JOB_LOST, "job_lost" },
-	[LS_DATA_BAD] = { LOCKSTEP_DATA_BAD, "data_bad" },
-	[LS_RANK_LOST] = { LOCKSTEP_RANK_LOST, "rank_lost" },
-	[LS_NODE_LOST] = { LOCKSTEP_RANK_LOST, "rank_lost" },
-	[LS_JOB_LOST] = { LOCKSTEP_JOB_LOST, "job_lost" },
+static const char *const names[] = {
+	[LOCKSTEP_USAGE] = "usage",
+	[LOCKSTEP_AGAIN] = "again",
+	[LOCKSTEP_DATA_BAD] = "data_bad",
+	[LOCKSTEP_RANK_LOST] = "rank_lost",
+	[LOCKSTEP_JOB_LOST] = "job_lost",
 };
 
 /* LS_DATA_BAD is agreed by all ranks, which may go on together; after anything else this rank has left the common
@@ -146,6 +139,6 @@ lockstep_status ls_give(struct lockstep *ls, ls_status st, const struct ls_err *
 	}
 	if (st != LS_DATA_BAD)
 		ls->failed = true;
-	ls_event_send(ls, "error status=%s rank=%d text=%s", given[st].name, e->rank, e->text);
-	return given[st].status;
+	ls_event_send(ls, "error status=%s rank=%d text=%s", names[ls_status_public(st)], e->rank, e->text);
+	return ls_status_public(st);
 }

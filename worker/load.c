@@ -76,7 +76,7 @@ static ls_status share_headers(struct load *l, struct ls_str *headers, struct ls
 	for (i = 0; !st && !l->src->everywhere && i < l->src->n; i++) {
 		uint64_t about[2] = { headers[i].len, l->src->bytes[i] };
 
-		st = ls->ops->broadcast(ls->comm, about, sizeof(about), l->shards[i].reader, err);
+		st = ls_run_broadcast(ls->comm, about, sizeof(about), l->shards[i].reader, err);
 		if (!st && ls->rank != l->shards[i].reader)
 			ls_str_addf(&headers[i], "%*s", (int)about[0], "");
 		l->src->bytes[i] = about[1];
@@ -87,7 +87,7 @@ static ls_status share_headers(struct load *l, struct ls_str *headers, struct ls
 		st = ls_vote(ls, NULL, mine, err);
 	for (i = 0; !st && i < l->src->n; i++) {
 		if (!l->src->everywhere)
-			st = ls->ops->broadcast(ls->comm, headers[i].s, headers[i].len, l->shards[i].reader, err);
+			st = ls_run_broadcast(ls->comm, headers[i].s, headers[i].len, l->shards[i].reader, err);
 		if (!st && !mine)
 			mine = parse(l, i, &headers[i], err);
 	}
@@ -442,7 +442,7 @@ static ls_status spread(
 	ls_status st = LS_OK;
 
 	if (sh->use[k] != KEEP && !l->src->everywhere)
-		st = l->ls->ops->broadcast(l->ls->comm, at, t->end - t->begin, sh->reader, err);
+		st = ls_run_broadcast(l->ls->comm, at, t->end - t->begin, sh->reader, err);
 	if (!st && !*mine && sh->use[k] != REPLICA)
 		*mine = take(l->ls, t, sh->to[k], at, mine_err);
 	return st;

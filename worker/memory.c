@@ -53,7 +53,7 @@ static ls_status find_neighbour(struct lockstep *ls, struct ls_err *err)
 
 	snprintf(mine, sizeof(mine), "%s", ls_hold_address(ls->hold));
 	if (!st)
-		st = ls->ops->allgather(ls->comm, mine, all, sizeof(mine), err);
+		st = ls_run_allgather(ls->comm, mine, all, sizeof(mine), err);
 	for (i = 1; !st && i < ls->world; i++) {
 		int r = (ls->rank + i) % ls->world;
 
@@ -282,7 +282,7 @@ static ls_status load(struct held *h, struct ls_err *err)
 	if (!st && ls->rank == reader_of(&h->base, 0))
 		*facts = held_shard(h, 0)->head;
 	if (!st)
-		st = ls->ops->broadcast(ls->comm, facts, sizeof(*facts), reader_of(&h->base, 0), err);
+		st = ls_run_broadcast(ls->comm, facts, sizeof(*facts), reader_of(&h->base, 0), err);
 	if (!st)
 		ls_restored(ls, h->set.step, facts->seed, facts->epoch, facts->epoch_samples, "memory");
 	free(facts);
@@ -341,7 +341,7 @@ ls_status ls_memory_restore(struct lockstep *ls, struct ls_err *err)
 	h.offers = all;
 	if (!st) {
 		list_mine(&h, mine);
-		st = ls->ops->allgather(ls->comm, mine, all, OFFER_MAX * sizeof(*mine), err);
+		st = ls_run_allgather(ls->comm, mine, all, OFFER_MAX * sizeof(*mine), err);
 	}
 	if (!st)
 		st = use_or_not(&h, err);

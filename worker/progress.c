@@ -17,7 +17,9 @@
 
 ls_status ls_control_open(struct lockstep *ls, struct ls_err *err)
 {
-	return ls->ops->plan(ls->comm, ls->control, LS_CONTROL_N, LS_F64, LS_SUM, &ls->control_plan, err);
+	struct ls_coll sum = { LS_ALL_REDUCE, LS_F64, LS_SUM, 0, LS_CONTROL_N, ls->control, ls->control };
+
+	return ls_request_make(ls->comm, &sum, &ls->control_plan, err);
 }
 
 ls_status ls_control_start(struct lockstep *ls, struct ls_err *err)
@@ -28,7 +30,7 @@ ls_status ls_control_start(struct lockstep *ls, struct ls_err *err)
 	ls->control[LS_CONTROL_STOP] = ls_signal_came();
 	ls->control[LS_CONTROL_SAVE] = ls->rank == 0 && ls->set.every_seconds && ls_clock_s() >= ls->next_save_s;
 	ls_saves_say(ls, ls->control);
-	st = ls->ops->start(ls->control_plan, err);
+	st = ls_request_start(ls->control_plan, err);
 	ls->control_active = !st;
 	return st;
 }
@@ -39,7 +41,7 @@ ls_status ls_control_wait(struct lockstep *ls, struct ls_err *err)
 
 	if (!ls->control_active)
 		return LS_OK;
-	st = ls_reduce_wait(ls->control_plan, err);
+	st = ls_request_wait(ls->control_plan, err);
 	if (st)
 		return st;
 	ls->control_active = false;
@@ -50,8 +52,7 @@ ls_status ls_control_wait(struct lockstep *ls, struct ls_err *err)
 
 void ls_control_close(struct lockstep *ls)
 {
-	if (ls->control_plan)
-		ls->ops->unplan(ls->control_plan);
+	ls_request_free(ls->control_plan);
 }
 
 /* A program is the same with and without checkpoints: where to put them is the launcher's to say. Once is enough. */

@@ -26,7 +26,8 @@
 
 struct ls_settings {             /* options and environment, merged; strings are borrowed from whichever said it */
 	const char *checkpoint_uri;  /* NULL: none */
-	const char *job, *backend;
+	const char *job;
+	struct ls_comm_options comm;
 	int64_t total_steps, every_steps, every_seconds, attempt;
 	int keep;
 	int64_t memory_steps;        /* snapshots in memory between saves; 0: none */
@@ -52,7 +53,7 @@ struct ls_vote {
 	char text[512];
 };
 
-enum ls_bucket_state { LS_BUCKET_IDLE, LS_BUCKET_ACTIVE, LS_BUCKET_DONE };
+enum ls_bucket_state { LS_BUCKET_IDLE, LS_BUCKET_READY, LS_BUCKET_ACTIVE };
 
 struct ls_bucket {
 	char *name;
@@ -60,7 +61,7 @@ struct ls_bucket {
 	size_t count;
 	enum ls_dtype dtype;
 	enum ls_bucket_state state;
-	struct ls_reduce *plan;  /* made once the ranks have agreed */
+	struct ls_request *plan;    /* made once the ranks have agreed */
 };
 
 struct ls_state {
@@ -103,7 +104,6 @@ struct ls_saving {
 
 struct lockstep {
 	struct ls_comm *comm;
-	const struct ls_backend *ops;
 	int rank, world, local_rank;
 	char host[64];
 	struct ls_settings set;
@@ -113,6 +113,7 @@ struct lockstep {
 
 	struct ls_bucket *buckets;
 	size_t n_buckets;
+	size_t next_bucket;      /* the first that is not active in this step */
 	bool buckets_agreed;
 
 	struct ls_state *states;
@@ -147,7 +148,7 @@ struct lockstep {
 	struct ls_sampler sampler;
 
 	double control[LS_CONTROL_N];
-	struct ls_reduce *control_plan;
+	struct ls_request *control_plan;
 	bool control_active, stop_wanted, save_wanted; /* wanted: agreed, and not acted upon yet */
 	double step_began_s;
 };
@@ -233,6 +234,8 @@ void ls_events_open(struct ls_events *ev);
 void ls_event_send(struct lockstep *ls, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void ls_event_progress(struct lockstep *ls, long long step, double loss, long long samples, double seconds);
 /* The caller's status and sentence; what is final is told to the shim, once, here. */
+/* comm.c: what a status is to the program. */
+lockstep_status ls_status_public(ls_status st);
 lockstep_status ls_give(struct lockstep *ls, ls_status st, const struct ls_err *e, struct lockstep_err *err);
 
 /* signal.c */

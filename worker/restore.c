@@ -203,7 +203,7 @@ static ls_status list_all(struct lockstep *ls, struct ls_ckpt_id **ret, size_t *
 		ids = malloc((n + 1) * sizeof(*ids));
 	st = ls_vote(ls, NULL, ids ? LS_OK : ls_fail_oom(err), err);
 	if (!st)
-		st = ls->ops->broadcast(ls->comm, ids, n * sizeof(*ids), 0, err);
+		st = ls_run_broadcast(ls->comm, ids, n * sizeof(*ids), 0, err);
 	if (st)
 		goto fail;
 	*ret = ids;

@@ -196,7 +196,7 @@ static ls_status fill(struct lockstep *ls, const struct ls_snap_head *snap, stru
 		.seed = snap->seed, .epoch = snap->epoch, .epoch_samples = snap->epoch_samples };
 	ls_time_rfc3339(c->time);
 	ls_strv_addf(&c->versions, "lockstep=%s", LOCKSTEP_VERSION);
-	ls_strv_addf(&c->versions, "%s=%s", ls->ops->name, ls->comm->library);
+	ls_strv_addf(&c->versions, "%s=%s", ls->comm->backend->name, ls->comm->library);
 	c->job = strdup(ls->set.job);
 	c->shards = calloc((size_t)ls->world, sizeof(*c->shards));
 	if (c->versions.oom || !c->job || !c->shards)

@@ -203,7 +203,7 @@ static ls_status agree_rows(struct lockstep *ls, struct ls_err *err)
 		all = calloc(world * n + 1, sizeof(*all));
 	st = ls_vote(ls, NULL, all ? LS_OK : ls_fail_oom(err), err);
 	if (!st)
-		st = ls->ops->allgather(ls->comm, mine, all, n * sizeof(*mine), err);
+		st = ls_run_allgather(ls->comm, mine, all, n * sizeof(*mine), err);
 	for (i = k = 0; !st && i < ls->n_states; i++) {
 		if (ls->states[i].kind != LOCKSTEP_SHARDED)
 			continue;

@@ -41,7 +41,7 @@ ls_status ls_vote(struct lockstep *ls, const struct ls_vote *mine, ls_status st,
 	if (mine)
 		memcpy(&v, mine, sizeof(v));
 	fill(ls, &v, st, err);
-	st = ls->ops->allgather(ls->comm, &v, ls->votes, sizeof(v), err);
+	st = ls_run_allgather(ls->comm, &v, ls->votes, sizeof(v), err);
 	if (st)
 		return st;
 	for (r = 1; r < ls->world; r++)
@@ -56,7 +56,7 @@ ls_status ls_verdict(struct lockstep *ls, ls_status st, struct ls_err *err)
 
 	memset(&v, 0, sizeof(v));
 	fill(ls, &v, st, err);
-	st = ls->ops->broadcast(ls->comm, &v, sizeof(v), 0, err);
+	st = ls_run_broadcast(ls->comm, &v, sizeof(v), 0, err);
 	if (st)
 		return st;
 	return v.status ? sentence(ls, &v, 0, err) : LS_OK;
@@ -102,7 +102,7 @@ static ls_status compare(struct lockstep *ls, const char *what, const struct ls_
 	if (!st) {
 		memcpy(zero, ls_str_text(mine), ls->rank == 0 ? len : 0);
 		zero[len] = '\0';
-		st = ls->ops->broadcast(ls->comm, zero, len, 0, err);
+		st = ls_run_broadcast(ls->comm, zero, len, 0, err);
 	}
 	if (!st)
 		st = ls_vote(ls, NULL, difference(ls, what, ls_str_text(mine), zero, err), err);

@@ -93,8 +93,13 @@ lockstep_status lockstep_broadcast(struct lockstep *ls, void *buf, size_t bytes,
 lockstep_status lockstep_sum_f64(struct lockstep *ls, double *values, size_t count, struct lockstep_err *err);
 lockstep_status lockstep_barrier(struct lockstep *ls, struct lockstep_err *err);
 
+/* Memory that ranks of one node can reach in each other: gradients in it are summed without a copy (docs/collectives.md). 64-byte
+ * aligned, zeroed; it lives until lockstep_free or lockstep_finish. Not collective. Elsewhere it is ordinary memory. */
+lockstep_status lockstep_alloc(struct lockstep *ls, size_t bytes, void **ret, struct lockstep_err *err);
+void lockstep_free(struct lockstep *ls, void *p);
+
 /* Gradient buckets: register all once, before the first lockstep_bucket_ready; the ranks then compare what they
- * registered, and a mismatch is LOCKSTEP_USAGE with the rank and tensor on every rank. F32 and F64. *ret is the
+ * registered, and a mismatch is LOCKSTEP_USAGE with the rank and tensor on every rank. F64, F32, F16 and BF16. *ret is the
  * bucket's index. */
 lockstep_status lockstep_bucket_add(struct lockstep *ls, const char *name, void *grad, size_t count,
 	enum lockstep_dtype dtype, int *ret, struct lockstep_err *err);

@@ -167,7 +167,7 @@ tidy "a manifest that lands late" late
 # A shard lands when its save has been given up for the next one.
 rules '{"method": "PUT", "path": "-000000000100-g00000001/rank-00001", "nth": 1, "action": "delay", "seconds": 8}' \
 	'{"method": "PUT", "path": "-000000000100-g00000001/rank-00001", "action": "answer", "status": 503}'
-start shard 25 20
+start shard 40 20
 wait_until 40 landed rank-00001
 end "a shard that lands late" shard
 expect_match "a shard that lands late: a newer save had taken its place" "^20 40 60 80 [23].0 " "$(saved shard)"

@@ -122,9 +122,9 @@ succeeded() { # SAYS NAME: and what it learnt is what it would have learnt on ho
 	expect_eq "$1: the same last loss" "$(printf %.4g "$(tail -1 reference.curve | cut -d' ' -f2)")" "$(field "$2" .status.progress.loss)"
 }
 
-# The same ranks on this machine.
+# The same workers, both on this machine.
 reference() { # STEPS
-	(cd "$ROOT" && timeout 180 "$B/lockstep" run -f examples/digits/digits.yaml --dir "$TMP/reference" --set spec.workers.ranksPerWorker=4 "${NOLEAKS[@]}" \
+	(cd "$ROOT" && timeout 180 "$B/lockstep" run -f examples/digits/digits.yaml --local --dir "$TMP/reference" --set spec.workers.replicas=2 --set spec.workers.ranksPerWorker=2 "${NOLEAKS[@]}" \
 		--set spec.workers.template.spec.containers.0.args="[\"--steps\", \"$1\", \"--batch\", \"96\", \"--data\", \"examples/digits/digits.csv\"]" \
 		--set spec.workers.template.spec.containers.0.command="[\"$B/examples/digits\"]" --set spec.checkpoint.uri="file://$TMP/reference.store") >reference.out 2>&1 ||
 		{ fail "the run on hosts" "$(cat reference.out)"; exit 1; }

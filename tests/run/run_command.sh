@@ -93,7 +93,7 @@ run -np 2 --max-restarts 0 -x LS=1 --mca btl self,vader -- sh -c 'echo $OMPI_MCA
 expect_match "the user's own Open MPI parameters win" "self,vader" "$out"
 
 run -np 1 -- sh -c 'echo ${MALLOC_MMAP_MAX_-none} ${LOCKSTEP_PROGRESS-none}'
-expect_match "ranks keep the memory that they free, and are told how sums go on" '^.0. 0 (calls|thread)$' "$out"
+expect_match "ranks keep the memory that they free, and are told how sums go on" '^.0. 0 (calls|auto)$' "$out"
 run -np 1 -x LOCKSTEP_MALLOC=default -x LOCKSTEP_PROGRESS=calls -- sh -c 'echo ${MALLOC_MMAP_MAX_-none} ${LOCKSTEP_PROGRESS_CPU-none}'
 expect_eq "or not, when told so" "[0] none none" "$out"
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -132,6 +133,17 @@ void fault_count(const char *what, unsigned n)
 	fflush(stdout);
 }
 
+void fault_add(unsigned faults, unsigned long calls)
+{
+	book.faults += faults;
+	book.calls += calls;
+}
+
+unsigned long fault_calls(void)
+{
+	return book.calls;
+}
+
 int fault_report(const char *name)
 {
 	if (book.failures)
@@ -157,6 +169,10 @@ WRAP(void *, calloc, MEMORY, NULL, (size_t n, size_t size), (n, size))
 WRAP(void *, realloc, MEMORY, NULL, (void *old, size_t size), (old, size))
 WRAP(char *, strdup, MEMORY, NULL, (const char *text), (text))
 WRAP(char *, strndup, MEMORY, NULL, (const char *text, size_t n), (text, n))
+WRAP(void *, aligned_alloc, MEMORY, NULL, (size_t align, size_t size), (align, size))
+WRAP(int, socket, MEMORY, -1, (int domain, int type, int protocol), (domain, type, protocol))
+WRAP(ssize_t, sendmsg, MEMORY, -1, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
+WRAP(ssize_t, recvmsg, MEMORY, -1, (int fd, struct msghdr *m, int flags), (fd, m, flags))
 WRAP(int, memfd_create, MEMORY, -1, (const char *name, unsigned flags), (name, flags))
 WRAP(int, ftruncate64, MEMORY, -1, (int fd, off64_t size), (fd, size))
 WRAP(int, madvise, MEMORY, -1, (void *at, size_t len, int advice), (at, len, advice))

@@ -30,6 +30,9 @@ const char *fault_call(void);                     /* the call that was hit first
 void fault_check(bool ok, const char *says, const char *detail);
 /* No memory and no descriptor may stay: call it between two faults, with the same things open as at the first time. */
 void fault_check_leaks(void);
+/* What a process that this one forked injected. */
+void fault_add(unsigned faults, unsigned long calls);
+unsigned long fault_calls(void);
 /* Print "ok N faults injected in X calls", or the number of failures; the exit code. */
 int fault_report(const char *name);
 void fault_count(const char *what, unsigned n); /* tell the report that the scene `what` is through, after n faults */

@@ -190,7 +190,7 @@ static void test_environment(void)
 		{ 3, "LOCKSTEP_CHECKPOINT_URI", "file:///c" }, { 3, "LOCKSTEP_RESUME", "" }, { 3, "GLOO_SOCKET_IFNAME", "eth1" }, { 0, "CUDA_VISIBLE_DEVICES", NULL },
 		{ 0, "OMPI_MCA_btl", "self,vader,tcp" }, { 0, "OMPI_MCA_pml", "ucx" /* the user's wins, on every host */ },
 		{ 0, "MINE", "of the user" }, { 0, "OMP_NUM_THREADS", "2" },
-		{ 3, "LOCKSTEP_SUM_GROUP", "2" }, { 3, "LOCKSTEP_PROGRESS", "thread" }, { 2, "LOCKSTEP_PROGRESS_CPU", "1" }, { 3, "LOCKSTEP_PROGRESS_CPU", "3" },
+		{ 3, "LOCKSTEP_SUM_GROUP", "2" }, { 3, "LOCKSTEP_PROGRESS", "auto" }, { 2, "LOCKSTEP_PROGRESS_CPU", "1" }, { 3, "LOCKSTEP_PROGRESS_CPU", "3" },
 		{ 3, "MALLOC_MMAP_MAX_", "0" }, { 3, "MALLOC_TRIM_THRESHOLD_", "1073741824" }, { 3, "MALLOC_TOP_PAD_", NULL },
 	};
 	static const char *const user[] = { "MINE=of the user", NULL };
@@ -241,7 +241,7 @@ static const struct {
 	{ "no progress thread, says the user: no core for it", "LOCKSTEP_PROGRESS=calls", NULL,
 		{ "LOCKSTEP_PROGRESS", "LOCKSTEP_PROGRESS_CPU" }, "calls -" },
 	{ "… or where the launcher starts", NULL, "LOCKSTEP_PROGRESS=calls", { "LOCKSTEP_PROGRESS", "LOCKSTEP_PROGRESS_CPU" }, "calls -" },
-	{ "a core of the user's choice", "LOCKSTEP_PROGRESS_CPU=0", NULL, { "LOCKSTEP_PROGRESS", "LOCKSTEP_PROGRESS_CPU" }, "thread 0" },
+	{ "a core of the user's choice", "LOCKSTEP_PROGRESS_CPU=0", NULL, { "LOCKSTEP_PROGRESS", "LOCKSTEP_PROGRESS_CPU" }, "auto 0" },
 	{ "sums in an order of the user's", "LOCKSTEP_SUM_GROUP=1", NULL, { "LOCKSTEP_SUM_GROUP", "RANK" }, "1 0" },
 };
 

@@ -802,7 +802,7 @@ static const struct {
 	{ "other ranks than planned", "RANK", "98", "the launcher planned RANK=98" },
 	{ "an interval that is no number", "LOCKSTEP_CHECKPOINT_STEPS", "1O0",
 		"LOCKSTEP_CHECKPOINT_STEPS=1O0: want a whole number" },
-	{ "an unknown backend", "LOCKSTEP_BACKEND", "nvlink", "no such backend; this build has: mpi" },
+	{ "an unknown backend", "LOCKSTEP_BACKEND", "nvlink", "no such backend; this build has: auto, shm, hier, mpi" },
 	{ "an unknown kind of store", "LOCKSTEP_CHECKPOINT_URI", "gopher://x", "is no checkpoint URI" },
 };
 
