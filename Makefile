@@ -44,7 +44,7 @@ BENCH   := $(patsubst bench/%_mpi.c,$(B)/bench/%,$(wildcard bench/*_mpi.c))
 EXAMPLES := $(B)/examples/allreduce $(B)/examples/digits $(B)/examples/hello
 
 .PHONY: all
-all: $(B)/lockstep $(B)/liblockstep.so $(B)/liblockstep.a $(EXAMPLES) $(B)/bench/ckpt
+all: $(B)/lockstep $(B)/liblockstep.so $(B)/liblockstep.a $(EXAMPLES) $(B)/bench/ckpt $(B)/bench/coll_rank $(B)/bench/coll_peer
 
 .PHONY: help
 help:
@@ -56,6 +56,7 @@ help:
 	@echo "make model        check the protocol of checkpoints in every interleaving (minutes)"
 	@echo "make fuzz         FUZZ_SECONDS for each parser (needs clang)"
 	@echo "make bench        start-up and step overhead against the peers, in one run"
+	@echo "make bench-peers  the collectives against other MPI libraries, gloo and iperf3; sets them up in $(B)/ (20 minutes)"
 	@echo "make install      into PREFIX ($(PREFIX)), below DESTDIR"
 	@echo "make check        what to run before a push: build, test, style of includes, docs"
 	@echo "make clean        remove build/"
@@ -133,6 +134,8 @@ $(B)/tests/test_%: $(O)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCH)) $(O
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -lcunit $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
+
+$(B)/tests/test_bench_coll: $(O)/bench/coll_data.o
 
 $(B)/tests/rows: $(O)/tests/run/rows.o $(B)/liblockstep.a
 	@mkdir -p $(@D)
@@ -248,6 +251,16 @@ $(B)/bench/%: $(O)/bench/%_mpi.o $(B)/liblockstep.a
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
 
+# Rank programs of `lockstep bench`: one part is the same for all. The peer has nothing of ours.
+COLL := $(addprefix $(O)/bench/coll_,rank.o data.o tensors.o)
+$(B)/bench/coll_rank: $(O)/bench/coll_rank_mpi.o $(COLL) $(B)/liblockstep.a
+$(B)/bench/coll_peer: $(O)/bench/coll_peer_mpi.o $(COLL)
+$(B)/bench/coll_floor: $(O)/bench/coll_floor_mpi.o $(COLL)
+$(B)/bench/coll_rank $(B)/bench/coll_peer $(B)/bench/coll_floor:
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
+
 # Without MPI.
 $(B)/bench/s3_copy: $(O)/bench/s3_copy.o $(B)/core.a
 	@mkdir -p $(@D)
@@ -269,13 +282,18 @@ bench: deps
 	@$(MAKE) --no-print-directory all $(BENCH) $(B)/bench/s3_copy $(B)/bench/place
 	@bench/run.sh $(B)
 
+.PHONY: bench-peers
+bench-peers: deps
+	@$(MAKE) --no-print-directory all $(B)/bench/coll_floor
+	@B=$(B) bench/peers.sh
+
 # --- installation --------------------------------------------------------------------------------------------------------------
 
 .PHONY: install
 install: all
 	install -d $(DESTDIR)$(PREFIX)/{bin,lib,libexec/lockstep,include/lockstep,share/man/man1,share/bash-completion/completions,share/zsh/site-functions}
 	install -m 755 $(B)/lockstep $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(B)/bench/ckpt $(DESTDIR)$(PREFIX)/libexec/lockstep/bench-ckpt
+	for p in $(B)/bench/{ckpt,coll_rank,coll_peer} bench/coll_torch.py; do install -m 755 $$p $(DESTDIR)$(PREFIX)/libexec/lockstep/bench-$${p##*/}; done
 	install -m 755 $(B)/liblockstep.so $(DESTDIR)$(PREFIX)/lib/liblockstep.so.$(VERSION)
 	ln -sf liblockstep.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/liblockstep.so.0
 	ln -sf liblockstep.so.0 $(DESTDIR)$(PREFIX)/lib/liblockstep.so

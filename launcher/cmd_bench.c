@@ -1,10 +1,11 @@
-/* cmd_bench.c -- `lockstep bench ckpt`: what checkpoints cost on this machine, with this store and a state of this size.
+/* cmd_bench.c -- `lockstep bench`: which one (collectives: cmd_bench_coll.h), and `lockstep bench ckpt`: what checkpoints cost on this machine, with this store and a state of this size.
  *
  *     lockstep run … bench-ckpt      saves; then a rank kills itself, and the next attempt restores from memory
  *     lockstep run … bench-ckpt      restores from the store
  *     what the two wrote into job.json ──> a table
  *
  * Everything is written below a name of its own, in URI and in the working directory, which is removed at the end, however it ends. What is measured, and how: bench/ckpt_mpi.c. */
+#include "launcher/cmd_bench_coll.h"
 #include "launcher/commands.h"
 #include "launcher/probe.h"
 #include "core/io.h"
@@ -33,6 +34,11 @@ static const char usage[] =
 	"  --saves N      how many are measured, after one that is not (5)\n"
 	"  --json         for programs\n";
 
+static const char choices[] =
+	"usage: lockstep bench ckpt [options]         what checkpoints cost on this machine\n"
+	"       lockstep bench all-reduce [options]   how fast collectives are: also reduce-scatter, all-gather, broadcast, barrier\n"
+	"Each of them has --help.\n";
+
 struct bench {
 	const char *uri, *mib, *like, *np, *step_ms, *saves;
 	bool json;
@@ -43,17 +49,17 @@ struct bench {
 	cJSON *first, *second;  /* job.json of the two runs */
 };
 
-/* Beside the command in a build folder; in libexec when installed. */
-static ls_status find_program(char ret[PATH_MAX], const char *self, struct ls_err *err)
+ls_status ls_bench_program(char ret[PATH_MAX], const char *name, struct ls_err *err)
 {
-	static const char *const places[] = { "bench/ckpt", "../libexec/lockstep/bench-ckpt" };
-	int dir = (int)(strrchr(self, '/') - self);
+	static const char *const places[] = { "bench/", "../bench/", "../libexec/lockstep/bench-" };
+	char self[PATH_MAX];
+	ls_status st = ls_self_path(self, err);
 	size_t i;
 
-	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++)
-		if (snprintf(ret, PATH_MAX, "%.*s/%s", dir, self, places[i]) < PATH_MAX && access(ret, X_OK) == 0)
+	for (i = 0; !st && i < sizeof(places) / sizeof(places[0]); i++)
+		if (snprintf(ret, PATH_MAX, "%.*s/%s%s", (int)(strrchr(self, '/') - self), self, places[i], name) < PATH_MAX && access(ret, R_OK) == 0)
 			return LS_OK;
-	return ls_fail(err, LS_USAGE, 0, "%s is not there; make all builds it, make install installs it", ret);
+	return st ? st : ls_fail(err, LS_USAGE, 0, "%s is not there; make all builds it, make install installs it", ret);
 }
 
 static ls_status prepare(struct bench *b, struct ls_err *err)
@@ -304,7 +310,7 @@ static ls_status measure(struct bench *b, struct ls_err *err)
 	ls_status st = ls_self_path(self, err);
 
 	if (!st)
-		st = find_program(b->program, self, err);
+		st = ls_bench_program(b->program, "ckpt", err);
 	if (!st)
 		st = prepare(b, err);
 	if (st)
@@ -334,13 +340,13 @@ static int parse(int argc, char **argv, struct bench *b)
 		default: fputs(usage, stderr); return 2;
 		}
 	}
-	if (optind + 1 == argc && !strcmp(argv[optind], "ckpt"))
-		return -1;
-	fprintf(stderr, "lockstep bench: want: ckpt\n%s", usage);
+	if (optind + 1 == argc)
+		return -1; /* it is "ckpt" */
+	fputs(usage, stderr);
 	return 2;
 }
 
-int cmd_bench(int argc, char **argv)
+static int bench_ckpt(int argc, char **argv)
 {
 	struct bench b = { 0 };
 	struct ls_err err = LS_ERR_INIT, left = LS_ERR_INIT;
@@ -371,4 +377,22 @@ int cmd_bench(int argc, char **argv)
 	if (cleared)
 		code = ls_command_fail("bench", cleared, &left);
 	return b.signal ? 128 + b.signal : !st && !cleared ? 0 : code;
+}
+
+/* The word that says what is measured may stand anywhere; so may a value that reads like it, as in --dir ckpt: the first counts. */
+int cmd_bench(int argc, char **argv)
+{
+	enum coll_kind kind;
+	int i;
+
+	for (i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "ckpt"))
+			return bench_ckpt(argc, argv);
+		if (ls_bench_kind_find(argv[i], &kind))
+			return ls_bench_coll(argc, argv);
+	}
+	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
+		return fputs(choices, stdout) < 0;
+	fprintf(stderr, "lockstep bench: want one of: ckpt, all-reduce, reduce-scatter, all-gather, broadcast, barrier\n%s", choices);
+	return 2;
 }

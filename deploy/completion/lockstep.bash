@@ -87,10 +87,23 @@ _lockstep_ckpt() {
 
 _lockstep_bench() {
 	case $prev in
-	bench) _lockstep_words ckpt --help ;;
-	--like) _lockstep_files '*.safetensors' ;;
-	--uri | --mib | -np | --step-ms | --saves) ;;
-	*) _lockstep_words --uri --mib --like -np --step-ms --saves --json ;;
+	bench) _lockstep_words ckpt all-reduce reduce-scatter all-gather broadcast barrier --help; return ;;
+	--like) _lockstep_files '*.safetensors'; return ;;
+	--plot) _lockstep_files '*.svg'; return ;;
+	--hostfile | --python) _lockstep_files '*'; return ;;
+	--backend) _lockstep_words auto shm mpi hier; return ;;
+	--buffers) _lockstep_words library user; return ;;
+	--place) _lockstep_words out in both; return ;;
+	--compare) _lockstep_words auto shm shm/user hier hier/user lockstep-mpi mpi torch; return ;;
+	-d | --datatype) _lockstep_words f64 f32 f16 bf16 i64 i32 all; return ;;
+	-o | --op) _lockstep_words sum avg min max all; return ;;
+	--uri | --mib | -np | --step-ms | --saves | -[befinwcrH] | --algorithm | --contender | --rounds | --timeout) return ;;
+	esac
+	case ${COMP_WORDS[2]} in
+	ckpt) _lockstep_words --uri --mib --like -np --step-ms --saves --json ;;
+	*) _lockstep_words -b --minbytes -e --maxbytes -f --stepfactor -i --stepbytes -n --iters -w --warmup_iters -c --check -d --datatype \
+		-o --op -r --root -np -H --host --hostfile --oversubscribe --no-bind --backend --algorithm --buffers --place --compare --contender \
+		--python --rounds --timeout --json --csv --plot ;;
 	esac
 }
 
