@@ -12,26 +12,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* LS_OK, or what ended the group. */
+static ls_status failure_of(const struct ls_comm *c, struct ls_err *err)
+{
+	if (c->failure && err)
+		*err = c->why;
+	return c->failure;
+}
+
 /* Step the active plans once. */
 static ls_status drive(struct ls_comm *c, bool *ret_moved, struct ls_err *err)
 {
 	struct ls_request **at = &c->first, *p, *before = NULL;
 	bool moved = false;
 
-	if (c->failure) {
-		if (err)
-			*err = c->why;
-		return c->failure;
-	}
+	if (c->failure)
+		return failure_of(c, err);
 	while ((p = *at)) {
 		bool done = false;
 
 		c->failure = p->algorithm->step(p, &moved, &done, &c->why);
-		if (c->failure) {
-			if (err)
-				*err = c->why;
-			return c->failure;
-		}
+		if (c->failure)
+			return failure_of(c, err);
 		if (done) {
 			moved = true;
 			*at = p->next;
@@ -80,11 +82,9 @@ static void leave(struct ls_comm *c)
 /* Drive until `p` is done; NULL: until nothing is active. */
 static ls_status drive_until(struct ls_comm *c, const struct ls_request *p, struct ls_err *err)
 {
-	ls_status st = c->failure;
+	ls_status st = failure_of(c, err);
 	bool moved;
 
-	if (st && err)
-		*err = c->why;
 	while (!st && (p ? atomic_load_explicit(&p->active, memory_order_relaxed) : c->first != NULL)) {
 		st = drive(c, &moved, err);
 		if (st || moved)
@@ -198,13 +198,9 @@ ls_status ls_request_start(struct ls_request *p, struct ls_err *err)
 	if (atomic_load_explicit(&p->active, memory_order_acquire))
 		return ls_fail(err, LS_USAGE, 0, "an operation was started twice: wait for its end first");
 	enter(c);
-	st = c->failure;
-	if (st) {
-		if (err)
-			*err = c->why;
-	} else {
+	st = failure_of(c, err);
+	if (!st)
 		st = p->algorithm->start(p, err);
-	}
 	if (!st) {
 		atomic_store_explicit(&p->active, true, memory_order_relaxed);
 		p->next = NULL;
@@ -229,9 +225,7 @@ ls_status ls_request_test(struct ls_request *p, bool *ret_done, struct ls_err *e
 			st = drive(c, &moved, err);
 	} else if (atomic_load_explicit(&p->active, memory_order_acquire)) {
 		pthread_mutex_lock(&c->lock);
-		st = c->failure;
-		if (st && err)
-			*err = c->why;
+		st = failure_of(c, err);
 		pthread_mutex_unlock(&c->lock);
 	}
 	if (!st)

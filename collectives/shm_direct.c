@@ -8,9 +8,8 @@
  * 2 steps: ready (nobody's buffer is touched before its owner started), done (nobody goes on before all have finished with its buffers).
  * An all-reduce of S bytes moves 2 S per rank: each element is read once by one rank and stored to all, the least there is. */
 #include "collectives/shm.h"
+#include "core/io.h"
 
-#include <string.h>
-#include <time.h>
 
 #define STREAM_FROM ((size_t)4 << 20) /* bytes; less stays in the caches, where streaming stores would evict it */
 #define TRIES 6
@@ -120,27 +119,19 @@ static void work(struct direct *d, bool stream)
 	}
 }
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Whether streaming stores pay depends on the machine and on how near its cores are to each other at the moment: both ways are
  * tried, and the other one again at times. Bits do not depend on it. */
 static void work_timed(struct direct *d, size_t bytes)
 {
 	struct shm_speed *v = &shm_of(d->base.comm)->speed[d->base.coll.send == d->base.coll.recv][63 - __builtin_clzll(bytes)];
 	bool stream = v->tries < TRIES ? v->tries % 2 : v->best[1] < v->best[0];
-	double begin = now(), took;
+	double begin = ls_clock_s(), took;
 
 	if (v->tries >= TRIES && v->tries % AGAIN == 0)
 		stream = !stream;
 	v->tries++;
 	work(d, stream);
-	took = (now() - begin) / (double)bytes;
+	took = (ls_clock_s() - begin) / (double)bytes;
 	if (v->best[stream] == 0 || took < v->best[stream])
 		v->best[stream] = took;
 	else
