@@ -2,6 +2,7 @@
 #
 #   make SAN=address|undefined|thread …   a sanitized build, in build/SAN
 #   make MPICC=/path/to/mpicc …           another Open MPI for liblockstep and the examples
+#   make CUDA_HOME=/path/to/cuda …        another CUDA; CUDA_HOME= builds without
 #   make V=1 …                            print the commands
 
 SHELL  := /bin/bash
@@ -29,22 +30,45 @@ say      = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@')
 # Asked lazily: `make quickstart` may install them first.
 MPI_CFLAGS = $(shell $(MPICC) --showme:compile 2>/dev/null)
 MPI_LIBS   = $(shell $(MPICC) --showme:link 2>/dev/null)
+
+# CUDA to build with: the compiler and headers, of version 12 or newer; a driver is asked for at run time only. Without it all else is built.
+CUDA_HOME ?= $(firstword $(patsubst %/bin/nvcc,%,$(wildcard /usr/local/cuda/bin/nvcc build/cuda/bin/nvcc) $(shell command -v nvcc)))
+CUDA_VERSION := $(shell sed -n 's/^.define CUDA_VERSION //p' $(CUDA_HOME)/include/cuda.h 2>/dev/null)
+NVCC      := $(if $(shell [ 0$(CUDA_VERSION) -ge 12000 ] && echo new),$(wildcard $(CUDA_HOME)/bin/nvcc))
+NCCL_HOME ?= $(firstword $(patsubst %/include/nccl.h,%,$(wildcard $(addsuffix /include/nccl.h,$(CUDA_HOME) /usr build/cuda))))
+NCCL_H    := $(if $(NVCC),$(wildcard $(NCCL_HOME)/include/nccl.h))
+CUDA_CFLAGS := $(if $(NVCC),$(addprefix -isystem ,$(sort $(filter-out /usr/include,$(CUDA_HOME)/include $(NCCL_H:/nccl.h=)))))
+NVCCFLAGS := -std=c++17 -O3 -I. -gencode arch=compute_80,code=sm_80 -gencode 'arch=compute_90,code=[sm_90,compute_90]' --Werror all-warnings
 CORE_LIBS  = -lhwloc -lyaml -lcjson -lexpat -lm
 
 objects  = $(patsubst %.c,$(O)/%.o,$(wildcard $(1)))
 CORE    := $(call objects,core/*.c)
 LAUNCH  := $(call objects,launcher/*.c)
 OPER    := $(call objects,operator/*.c)
-WORK    := $(call objects,worker/*.c collectives/*.c)
-UNIT    := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
+NO_CUDA := $(if $(NVCC),%_none.o,%/driver_cuda.o %/api_cuda.o)
+NO_NCCL := $(if $(NCCL_H),%/without_nccl.o,$(addprefix %/,api_nccl.o backend_nccl.o ops_nccl.o wait_nccl.o))
+WORK    := $(filter-out $(NO_CUDA) $(NO_NCCL),$(call objects,worker/*.c collectives/*.c))
+UNIT    := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c)) $(B)/tests/test_fibre
 TORTURE := $(patsubst tests/torture/%.c,$(B)/tests/%,$(wildcard tests/torture/torture_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 KILL    := $(B)/tests/killat.so $(B)/tests/killsave
 BENCH   := $(patsubst bench/%_mpi.c,$(B)/bench/%,$(wildcard bench/*_mpi.c))
 EXAMPLES := $(B)/examples/allreduce $(B)/examples/digits $(B)/examples/hello
 
-.PHONY: all
-all: $(B)/lockstep $(B)/liblockstep.so $(B)/liblockstep.a $(EXAMPLES) $(B)/bench/ckpt $(B)/bench/coll_rank $(B)/bench/coll_peer
+.PHONY: all parts
+all: parts $(B)/lockstep $(B)/liblockstep.so $(B)/liblockstep.a $(EXAMPLES) $(B)/bench/ckpt $(B)/bench/coll_rank $(B)/bench/coll_peer $(B)/bench/coll_peer_nccl
+
+parts_found = CUDA: $(if $(NVCC),$(CUDA_HOME) ($(CUDA_VERSION)),$(if $(CUDA_VERSION),$(CUDA_HOME) is too old ($(CUDA_VERSION)),not found$(if $(CUDA_HOME), in $(CUDA_HOME)))) · \
+	NCCL: $(if $(NCCL_H),$(NCCL_HOME),$(if $(NVCC),not found,needs CUDA))$(if $(NCCL_H),, · deploy/setup-cuda.sh fetches what is missing)
+parts:
+	@echo '$(parts_found)'
+
+# Changes when they do. What is in every build hangs on it, so that all is linked anew.
+.PHONY: always
+$(O)/parts: always
+	@mkdir -p $(@D)
+	@echo '$(parts_found)' | cmp -s - $@ || echo '$(parts_found)' >$@
+$(O)/collectives/pack_cuda.o $(O)/collectives/kernels.fatbin: $(O)/parts
 
 .PHONY: help
 help:
@@ -53,6 +77,7 @@ help:
 	@echo "make test         unit tests and real runs on this machine (a few minutes)"
 	@echo "make e2e          several hosts with real ssh, both Open MPIs, PyTorch, S3, Kubernetes, many kills (longer)"
 	@echo "make torture      fail each allocation and each system call once"
+	@echo "make gpu          on a machine with a GPU: what no test without one can show (6 minutes)"
 	@echo "make model        check the protocol of checkpoints in every interleaving (minutes)"
 	@echo "make fuzz         FUZZ_SECONDS for each parser (needs clang)"
 	@echo "make bench        start-up and step overhead against the peers, in one run"
@@ -75,7 +100,17 @@ deps-test:
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(CFLAGS) $(LSFLAGS) $(if $(findstring _mpi,$<),$(MPI_CFLAGS)) -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) $(LSFLAGS) $(if $(findstring _mpi,$<),$(MPI_CFLAGS)) \
+		$(if $(findstring _cuda,$<)$(findstring _nccl,$<),$(CUDA_CFLAGS)) -c $< -o $@
+
+# Our kernels for the driver to load, inside driver_cuda.o: machine code for A100 and H100, and PTX for what comes after them.
+KERNELS := $(O)/collectives/kernels.fatbin
+$(KERNELS): collectives/kernels.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC)
+	$(Q)$(NVCC) $(NVCCFLAGS) -MD -MF $(@:.fatbin=.d) -fatbin $< -o $@
+$(O)/collectives/driver_cuda.o: $(KERNELS)
+$(O)/collectives/driver_cuda.o: LSFLAGS += -DLS_CUDA_KERNELS='"$(KERNELS)"'
 
 $(B)/core.a: $(CORE)
 	@rm -f $@
@@ -102,7 +137,7 @@ define example
 $(B)/examples/$(1): $(patsubst %.c,$(O)/%.o,$(wildcard examples/$(1)/*.c)) $(B)/liblockstep.a
 	@mkdir -p $$(@D)
 	$$(call say,LINK)
-	$$(Q)$$(CC) $$(CFLAGS) $$(SANFLAGS) $$^ -o $$@ -Wl,--as-needed $$(MPI_LIBS) $$(CORE_LIBS) $$(LDFLAGS)
+	$$(Q)$$(CC) $$(CFLAGS) $$(SANFLAGS) $$^ -o $$@ -Wl,--as-needed $$(EXAMPLE_LIBS) $$(MPI_LIBS) $$(CORE_LIBS) $$(LDFLAGS)
 endef
 $(foreach e,$(notdir $(EXAMPLES)),$(eval $(call example,$(e))))
 
@@ -137,17 +172,46 @@ $(B)/tests/test_%: $(O)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCH)) $(O
 
 $(B)/tests/test_bench_coll: $(O)/bench/coll_data.o
 
-$(B)/tests/rows: $(O)/tests/run/rows.o $(B)/liblockstep.a
+$(B)/tests/rows $(B)/tests/gpu_train: $(B)/tests/%: $(O)/tests/run/%.o $(B)/liblockstep.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
 
-# What test_copy takes for NVIDIA's driver.
-$(B)/tests/libcuda.so.1: tests/fake/libcuda.c
+# CUDA's kernels as C++ on the CPU, a block's threads as fibres; and with them what tests take for NVIDIA's driver.
+FIBRE := -std=c++17 -O1 -g -fPIC -fvisibility=hidden -MMD -MP $(filter-out -Wstrict-prototypes -Wmissing-prototypes,$(WARN)) \
+	-Wno-unknown-pragmas $(SANFLAGS) -I. -include tests/fake/fibre_cuda.h
+$(O)/fibre/%.o: %.cu
+	@mkdir -p $(@D)
+	$(call say,CXX)
+	$(Q)$(CXX) $(FIBRE) -x c++ -c $< -o $@
+$(O)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(call say,CXX)
+	$(Q)$(CXX) $(FIBRE) -c $< -o $@
+$(B)/tests/libcuda.so.1: $(O)/tests/fake/cuda.o $(O)/tests/fake/fibre_cuda.o $(O)/fibre/collectives/kernels.o
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(CC) $(CFLAGS) $(WARN) -Wno-missing-prototypes -fPIC -shared -Wl$(,)-soname$(,)libcuda.so.1 $< -o $@
-$(B)/tests/test_copy: | $(B)/tests/libcuda.so.1
+	$(Q)$(CXX) $(SANFLAGS) -shared -Wl,-soname,libcuda.so.1 $^ -o $@ -lpthread
+$(B)/tests/test_copy $(B)/tests/test_cuda: | $(B)/tests/libcuda.so.1
+
+# And what they take for NCCL. Without its header there is no backend to test.
+$(B)/tests/libnccl.so.2: $(O)/tests/fake/lib_nccl.o $(B)/tests/libcuda.so.1
+	$(call say,LINK)
+	$(Q)$(CC) $(SANFLAGS) -shared -Wl,-soname,libnccl.so.2 $^ -o $@ -lpthread
+$(O)/tests/fake/lib_nccl.o: LSFLAGS := $(filter-out -fvisibility=hidden -Wmissing-prototypes,$(LSFLAGS))
+$(B)/tests/test_nccl $(B)/tests/test_nccl_wrong $(B)/tests/gpu_train: | $(if $(NCCL_H),$(B)/tests/libnccl.so.2)
+
+$(B)/tests/test_fibre: $(O)/fibre/tests/unit/test_fibre.o $(O)/tests/fake/fibre_cuda.o
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CXX) $(SANFLAGS) $^ -o $@ -lcunit -lpthread
+
+# Without MPI: it also runs on a GPU (tests/gpu.sh).
+$(B)/tests/test_cuda: $(O)/tests/unit/test_cuda.o $(filter $(addprefix $(O)/collectives/,api_cuda.o driver_cuda.o api_cuda_none.o pack_cuda.o),$(WORK)) \
+		$(B)/core.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed -lcunit $(CORE_LIBS) $(LDFLAGS)
 
 $(B)/tests/coll_net: $(O)/tests/e2e/coll_net.o $(B)/liblockstep.a
 	@mkdir -p $(@D)
@@ -158,6 +222,13 @@ $(B)/tests/store_tool: $(O)/tests/e2e/store_tool.o $(B)/core.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ $(CORE_LIBS) $(LDFLAGS)
+
+# What test_gpus, test_place and tests/run/gpus.sh take for NVIDIA's management library.
+$(B)/tests/libnvidia-ml.so.1: tests/fake/nvml.c
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(WARN) -Wno-missing-prototypes -fPIC -shared -Wl$(,)-soname$(,)libnvidia-ml.so.1 $< -o $@
+$(B)/tests/test_gpus $(B)/tests/test_place: | $(B)/tests/libnvidia-ml.so.1
 
 # tests/torture/fault.c wraps these; a name that is missing here is simply not tortured. libyaml is linked statically so that its
 # allocations fail, too.
@@ -195,8 +266,14 @@ $(B)/tests/killsave: $(O)/tests/kill/killsave.o $(B)/liblockstep.a
 test: deps-test
 	@tests/setup-python.sh
 	@tests/setup-ompi5.sh
-	@$(MAKE) --no-print-directory all $(UNIT) $(B)/tests/rows
+	@$(MAKE) --no-print-directory all $(UNIT) $(B)/tests/rows $(B)/tests/gpu_train $(B)/tests/libnvidia-ml.so.1 $(B)/tests/libcuda.so.1
 	@$(RUN) $(UNIT) tests/run/*.sh
+
+# Where there is no GPU it says so, and ends with 77.
+.PHONY: gpu
+gpu: deps
+	@$(MAKE) --no-print-directory all $(B)/tests/test_cuda $(B)/tests/gpu_train
+	@B=$(B) tests/gpu.sh
 
 .PHONY: e2e
 e2e: deps-test
@@ -255,8 +332,9 @@ $(B)/bench/%: $(O)/bench/%_mpi.o $(B)/liblockstep.a
 COLL := $(addprefix $(O)/bench/coll_,rank.o data.o tensors.o)
 $(B)/bench/coll_rank: $(O)/bench/coll_rank_mpi.o $(COLL) $(B)/liblockstep.a
 $(B)/bench/coll_peer: $(O)/bench/coll_peer_mpi.o $(COLL)
+$(B)/bench/coll_peer_nccl: $(O)/bench/coll_peer_nccl.o $(COLL) $(B)/liblockstep.a
 $(B)/bench/coll_floor: $(O)/bench/coll_floor_mpi.o $(COLL)
-$(B)/bench/coll_rank $(B)/bench/coll_peer $(B)/bench/coll_floor:
+$(B)/bench/coll_rank $(B)/bench/coll_peer $(B)/bench/coll_peer_nccl $(B)/bench/coll_floor:
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
@@ -293,7 +371,7 @@ bench-peers: deps
 install: all
 	install -d $(DESTDIR)$(PREFIX)/{bin,lib,libexec/lockstep,include/lockstep,share/man/man1,share/bash-completion/completions,share/zsh/site-functions}
 	install -m 755 $(B)/lockstep $(DESTDIR)$(PREFIX)/bin/
-	for p in $(B)/bench/{ckpt,coll_rank,coll_peer} bench/coll_torch.py; do install -m 755 $$p $(DESTDIR)$(PREFIX)/libexec/lockstep/bench-$${p##*/}; done
+	for p in $(B)/bench/{ckpt,coll_rank,coll_peer,coll_peer_nccl} bench/coll_torch.py bench/coll_nccl_tests.py; do install -m 755 $$p $(DESTDIR)$(PREFIX)/libexec/lockstep/bench-$${p##*/}; done
 	install -m 755 $(B)/liblockstep.so $(DESTDIR)$(PREFIX)/lib/liblockstep.so.$(VERSION)
 	ln -sf liblockstep.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/liblockstep.so.0
 	ln -sf liblockstep.so.0 $(DESTDIR)$(PREFIX)/lib/liblockstep.so

@@ -244,6 +244,74 @@ static double loop_empty(struct run *m, uint64_t n)
 	return now() - begin;
 }
 
+/* --- buffers in a GPU's memory ---------------------------------------------------------------------------------------------------- */
+
+static enum coll_answer finish(const struct run *m)
+{
+	return m->r->lib->finish ? m->r->lib->finish(m->text) : COLL_DONE;
+}
+
+static enum coll_answer put_payload(struct run *m, void *stage)
+{
+	touch_before(m, stage, m->k);
+	return m->fill_n ? m->r->lib->put(m->fill, stage, m->fill_n * m->mine.size, m->text) : COLL_DONE;
+}
+
+static enum coll_answer check_result(struct run *m, void *stage)
+{
+	enum coll_answer a = m->read_n ? m->r->lib->get(stage, m->read, m->read_n * m->mine.size, m->text) : COLL_DONE;
+
+	if (!a)
+		m->wrong = compare(m, stage, m->k);
+	return a;
+}
+
+static enum coll_answer repeat(struct run *m, uint64_t n)
+{
+	enum coll_answer a = COLL_DONE;
+
+	for (; n && !a; n--)
+		a = m->r->lib->run(m->text);
+	return a ? a : finish(m);
+}
+
+static enum coll_answer measure_gpu_with(struct run *m, void *stage, uint64_t warm, uint64_t iters, double *ret_s)
+{
+	enum coll_answer a = put_payload(m, stage);
+	double begin;
+
+	if (!a)
+		a = repeat(m, warm);
+	if (!a)
+		a = m->r->lib->barrier(m->text);
+	begin = now();
+	if (!a)
+		a = repeat(m, iters);
+	*ret_s = (now() - begin) / (double)iters;
+	m->k = 1; /* other than what is there */
+	if (!a)
+		a = put_payload(m, stage);
+	if (!a)
+		a = m->r->lib->barrier(m->text); /* who is ahead must not write into what another still fills */
+	if (!a)
+		a = repeat(m, 1);
+	return a ? a : check_result(m, stage);
+}
+
+static enum coll_answer measure_gpu(struct run *m, uint64_t warm, uint64_t iters, double *ret_s)
+{
+	size_t most = m->fill_n > m->read_n ? m->fill_n : m->read_n;
+	void *stage = malloc(most * m->mine.size + 1);
+	enum coll_answer a = COLL_FAILED;
+
+	if (stage)
+		a = measure_gpu_with(m, stage, warm, iters, ret_s);
+	else
+		snprintf(m->text, COLL_TEXT, "no memory for %zu bytes beside the GPU's", most * m->mine.size);
+	free(stage);
+	return a;
+}
+
 static enum coll_answer measure(struct run *m, uint64_t warm, uint64_t iters, double *ret_s)
 {
 	const struct coll_library *lib = m->r->lib;
@@ -282,7 +350,7 @@ static enum coll_answer run(struct rank *r, const struct coll_call *call, uint64
 	if (!a) {
 		a = r->lib->make(&m.call, m.algorithm, text);
 		if (!a)
-			a = measure(&m, warm, iters, &seconds);
+			a = r->lib->put ? measure_gpu(&m, warm, iters, &seconds) : measure(&m, warm, iters, &seconds);
 		r->lib->unmake();
 	}
 	if (!a)
@@ -383,8 +451,8 @@ static bool join(struct rank *r)
 	r->out = fdopen(dup(fd), "w");
 	gethostname(host, sizeof(host) - 1);
 	if (r->in && r->out)
-		fprintf(r->out, "hello %s %s %d %d %d %d %s %s\n", env("LOCKSTEP_BENCH_TOKEN"), env("LOCKSTEP_BENCH_NAME"), r->rank, r->world,
-			(int)getpid(), r->cpu, *host ? host : "-", r->library);
+		fprintf(r->out, "hello %s %s %d %d %d %d %s %s%s%s\n", env("LOCKSTEP_BENCH_TOKEN"), env("LOCKSTEP_BENCH_NAME"), r->rank, r->world,
+			(int)getpid(), r->cpu, *host ? host : "-", r->library, r->lib->device ? " @" : "", r->lib->device ? r->lib->device : "");
 	return r->in && r->out && !fflush(r->out);
 }
 

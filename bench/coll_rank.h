@@ -36,6 +36,12 @@ struct coll_library {
 	void (*unmake)(void);
 	enum coll_answer (*barrier)(char *text);
 	void (*close)(bool orderly);
+	/* Buffers in a GPU's memory: these three, and alloc. `run` may then only begin the operation, if `finish` waits for all that were
+	 * begun; else that is NULL. */
+	enum coll_answer (*put)(void *to, const void *from, size_t bytes, char *text);
+	enum coll_answer (*get)(void *to, const void *from, size_t bytes, char *text);
+	enum coll_answer (*finish)(char *text);
+	const char *device;   /* the GPU's name among all, after open(); NULL: none */
 	bool scatters_to_front; /* an in-place reduce-scatter leaves its result at the buffer's start, as MPI's does */
 };
 

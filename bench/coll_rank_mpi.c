@@ -1,8 +1,11 @@
 /* coll_rank_mpi.c -- a rank program of `lockstep bench` on Lockstep's own collectives, by their public header.
  *
  *     --backend NAME --algorithm NAME     as in lockstep/collectives.h
- *     --buffers library|user              lockstep_comm_alloc(), or the program's own */
+ *     --buffers library|user              lockstep_comm_alloc(), or the program's own
+ *     --device cpu|cuda                   where the buffers are. cuda: through the library's own view of the driver, as a program
+ *                                         has the CUDA runtime, which this one does without */
 #include "bench/coll_rank.h"
+#include "collectives/api_cuda.h"
 #include "lockstep/collectives.h"
 
 #include <getopt.h>
@@ -14,6 +17,8 @@ static struct lockstep_comm *comm;
 static struct lockstep_coll **made, *everybody; /* made: of each part; everybody: the barrier */
 static size_t n_made;
 static struct coll_library lockstep;
+static struct ls_cuda_device gpu;
+static bool on_gpu, own_buffers;
 
 static enum coll_answer answer(lockstep_status st, const struct lockstep_err *err, char *text)
 {
@@ -24,21 +29,61 @@ static enum coll_answer answer(lockstep_status st, const struct lockstep_err *er
 
 static bool options(int argc, char **argv, struct lockstep_comm_options *opt)
 {
-	static const struct option longs[] = { { "backend", 1, NULL, 'b' }, { "algorithm", 1, NULL, 'a' }, { "buffers", 1, NULL, 'u' }, { 0 } };
+	static const struct option longs[] = { { "backend", 1, NULL, 'b' }, { "algorithm", 1, NULL, 'a' }, { "buffers", 1, NULL, 'u' },
+		{ "device", 1, NULL, 'd' }, { 0 } };
 	int ch;
 
 	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (ch) {
 		case 'b': opt->backend = optarg; break;
 		case 'a': opt->algorithm = optarg; break;
-		case 'u':
-			if (!strcmp(optarg, "user"))
-				lockstep.alloc = NULL, lockstep.free = NULL;
-			break;
+		case 'u': own_buffers = !strcmp(optarg, "user"); break;
+		case 'd': on_gpu = !strcmp(optarg, "cuda"); break;
 		default: return false;
 		}
 	}
 	return optind == argc;
+}
+
+/* --- a GPU's memory --------------------------------------------------------------------------------------------------------------- */
+
+static enum coll_answer answer_of(ls_status st, const struct ls_err *err, char *text)
+{
+	if (st)
+		snprintf(text, COLL_TEXT, "%.*s", COLL_TEXT - 1, err->text);
+	return st ? COLL_FAILED : COLL_DONE;
+}
+
+static enum coll_answer alloc_gpu(size_t bytes, void **ret, char *text)
+{
+	struct ls_err err = LS_ERR_INIT;
+
+	return answer_of(ls_cuda_alloc(bytes, ret, &err), &err, text);
+}
+
+static enum coll_answer copy(void *to, const void *from, size_t bytes, char *text)
+{
+	struct ls_err err = LS_ERR_INIT;
+	ls_status st = ls_cuda_copy(to, from, bytes, NULL, &err);
+
+	return answer_of(st ? st : ls_cuda_stream_sync(NULL, &err), &err, text);
+}
+
+/* Before anything of CUDA's is asked for: a machine without a GPU says so, and nothing else is measured in its place. */
+static enum coll_answer open_gpu(char *text)
+{
+	struct ls_err err = LS_ERR_INIT;
+	ls_status st = ls_cuda_open(&err);
+
+	if (!st)
+		st = ls_cuda_device(&gpu, &err);
+	if (own_buffers) {
+		lockstep.alloc = alloc_gpu;
+		lockstep.free = ls_cuda_free;
+	}
+	lockstep.put = lockstep.get = copy;
+	lockstep.device = gpu.uuid;
+	return answer_of(st, &err, text);
 }
 
 static enum coll_answer open_comm(int argc, char **argv, int *ret_rank, int *ret_world, char name[64], char *text)
@@ -48,9 +93,13 @@ static enum coll_answer open_comm(int argc, char **argv, int *ret_rank, int *ret
 	enum coll_answer a;
 
 	if (!options(argc, argv, &opt)) {
-		snprintf(text, COLL_TEXT, "want: [--backend NAME] [--algorithm NAME] [--buffers library|user]");
+		snprintf(text, COLL_TEXT, "want: [--backend NAME] [--algorithm NAME] [--buffers library|user] [--device cpu|cuda]");
 		return COLL_FAILED;
 	}
+	if (own_buffers)
+		lockstep.alloc = NULL, lockstep.free = NULL;
+	if (on_gpu && open_gpu(text))
+		return COLL_FAILED;
 	a = answer(lockstep_comm_open(&opt, &comm, &err), &err, text);
 	if (!a)
 		a = answer(lockstep_coll_init(comm, LOCKSTEP_BARRIER, NULL, NULL, 0, LOCKSTEP_F32, LOCKSTEP_SUM, 0, &everybody, &err), &err, text);
@@ -58,7 +107,7 @@ static enum coll_answer open_comm(int argc, char **argv, int *ret_rank, int *ret
 		return COLL_FAILED;
 	*ret_rank = lockstep_comm_rank(comm);
 	*ret_world = lockstep_comm_world_size(comm);
-	snprintf(name, 64, "Lockstep %s, %s, %s buffers", LOCKSTEP_VERSION, lockstep_comm_backend(comm), lockstep.alloc ? "library's" : "user's");
+	snprintf(name, 64, "Lockstep %s, %s, %s buffers", LOCKSTEP_VERSION, lockstep_comm_backend(comm), own_buffers ? "user's" : "library's");
 	return COLL_DONE;
 }
 

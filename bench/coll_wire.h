@@ -4,7 +4,8 @@
  * A rank connects to LOCKSTEP_BENCH_AT, "port address [address…]" (the first that answers), and says who it is. Then it sleeps in read(),
  * out of any collective library, until a line comes; so contenders that wait use no processor. Lines end with '\n'.
  *
- *     rank          hello TOKEN CONTENDER RANK WORLD PID CPU HOST LIBRARY…   of LOCKSTEP_BENCH_TOKEN, LOCKSTEP_BENCH_NAME; CPU -1: not bound
+ *     rank          hello TOKEN CONTENDER RANK WORLD PID CPU HOST LIBRARY…   of LOCKSTEP_BENCH_TOKEN, LOCKSTEP_BENCH_NAME; CPU -1: not bound; LIBRARY may end in
+ *                                                                            " @" and the name of the GPU that the rank computes on
  *     orchestrator  run KIND DTYPE OP ROOT COUNT WARM ITERS IN_PLACE         names of the tables below; COUNT: elements, as in
  *                                                                            lockstep/collectives.h; IN_PLACE 0 or 1; to all ranks alike
  *     rank          time SECONDS WRONG ALGORITHM                             of one operation, the mean of ITERS; elements that were wrong
@@ -20,6 +21,9 @@
  *     touch      the whole payload is written before each operation, and the whole result is read, by comparing it, after it
  *     time       COLL_TIMED_BYTES of payload and more: the sum of the times of the operations alone, each after a barrier of the library. Less: the time of the loop, less that of
  *                the same loop with the writing and comparing and without the operation, for there the clock would cost as much as what it measures.
+ * With buffers in a GPU's memory, as nccl-tests does it: the payload is written once, WARM operations, a barrier, then ITERS operations, each
+ * on what the one before left, and the wait for all of them is the time; after it the payload is written anew, and the result of one more
+ * operation is read and compared.
  * The payload changes with each operation; expected results are exact (coll_data.h). The orchestrator takes the slowest rank's time. */
 #ifndef COLL_WIRE_H
 #define COLL_WIRE_H

@@ -14,6 +14,7 @@ static const struct ls_algorithm *const algorithms[] = {
 	&ls_mpi_owners,
 	&ls_mpi_library,
 	&ls_hier_rails,
+	&ls_nccl_library,
 #endif
 };
 

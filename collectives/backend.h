@@ -41,9 +41,10 @@ enum ls_progress { LS_PROGRESS_CALLS, LS_PROGRESS_THREAD, LS_PROGRESS_AUTO };
 
 struct ls_comm_options {
 	const char *backend;         /* a name of backends.c; NULL, "" or "auto": shm on one node, hier where nodes hold several
-				      * ranks, else mpi */
+				      * ranks, else mpi; nccl only by its name */
 	const char *algorithm;       /* NULL, "": the first row that fits. A name: that one, or LS_USAGE from ls_request_make */
-	const struct ls_bootstrap *bootstrap; /* NULL: MPI is it. Given: MPI is not touched, and all ranks must be on one node */
+	/* NULL: MPI is it. Given: MPI is not touched; shm: all ranks must be on one node; nccl: it must serve as long as the group does */
+	const struct ls_bootstrap *bootstrap;
 	int group;                   /* coll.h; 0: the largest block that no node cuts */
 	enum ls_progress progress;
 	int progress_cpu;            /* the thread is bound to it; -1: not bound */
@@ -53,6 +54,14 @@ struct ls_pause {            /* how long its owner has waited in vain; zeroed be
 	unsigned rounds, slept;
 	uint32_t bell;
 	bool armed, doomed;
+};
+
+/* Tensors in GPU memory that one operation takes together. */
+struct ls_part { void *at; size_t count; };
+struct ls_parts {
+	const struct ls_part *v;     /* the caller's, as long as the plan */
+	size_t n;
+	enum ls_dtype dtype;         /* theirs */
 };
 
 struct ls_request;
@@ -65,6 +74,8 @@ struct ls_comm {             /* a backend embeds it as its first member */
 	char library[64];            /* "Open MPI v4.1.4"; "shared memory" */
 	struct ls_traffic traffic;
 	const char *algorithm;       /* asked for by name, or NULL */
+	void *stream;                /* on_gpu: an operation begins after what this stream of the caller's holds at its start; NULL: the
+				      * default stream */
 	struct ls_comm *under;       /* the MPI group that told the ranks of each other; closed after this one. Or NULL */
 	/* engine.c's */
 	void *spare;                 /* the memory of a request that was freed: one operation after another needs no new */
@@ -84,12 +95,16 @@ struct ls_request {             /* an algorithm's plan embeds it as its first me
 	const struct ls_algorithm *algorithm;
 	struct ls_coll coll;
 	bool zero_copy;              /* send and recv of every rank of this node are from ls_comm_alloc */
+	struct ls_parts parts;       /* n > 0: they are the buffers */
 	atomic_bool active;
 	struct ls_request *next;
 };
 
 struct ls_backend {
 	const char *name;
+	const char *lacks;           /* not NULL: this build has it not, and why */
+	bool needs_mpi;              /* a bootstrap of the caller's will not do */
+	bool on_gpu;                 /* buffers are in GPU memory; can do parts */
 	/* opt->bootstrap is always there but for mpi, which is one. `under` becomes the group's when this succeeds. */
 	ls_status (*open)(const struct ls_comm_options *opt, struct ls_comm *under, struct ls_comm **ret, struct ls_err *err);
 	/* Not orderly: this rank leaves alone; nothing may wait for the others. */
@@ -99,12 +114,17 @@ struct ls_backend {
 	void (*free)(struct ls_comm *c, void *p);
 	/* The ranks compare a plan and learn of each other's buffers; fills zero_copy. Before the algorithm is chosen. NULL: nothing. */
 	ls_status (*agree)(struct ls_request *p, struct ls_err *err);
-	/* Nothing moved since the last pause of this owner: spin, yield or sleep, and notice the dead. Not under the lock. */
+	/* Nothing moved since the last pause of this owner: spin, yield or sleep, and notice the dead. The progress thread calls it without
+	 * the lock, the caller (w is &c->waiting) with it. */
 	ls_status (*pause)(struct ls_comm *c, struct ls_pause *w, struct ls_err *err);
 	/* Something moved; `w` is zeroed after it. NULL: nothing to do. */
 	void (*resume)(struct ls_comm *c, struct ls_pause *w);
 	/* End a pause of another thread of this rank. NULL: pauses are short. */
 	void (*kick)(struct ls_comm *c);
+	/* on_gpu: what the last run of a plan took there, from when its data was ready, waits for other ranks included. */
+	ls_status (*gpu_ms)(struct ls_request *p, double *ret, struct ls_err *err);
+	/* on_gpu: how long it went on there after the program's stream had come to its start: what none of the program's work hid. */
+	ls_status (*gpu_after_ms)(struct ls_request *p, double *ret, struct ls_err *err);
 	bool in_order;               /* only the first active plan may move */
 };
 
@@ -143,10 +163,17 @@ void ls_comm_free(struct ls_comm *c, void *p);       /* NULL is fine */
 
 /* Collective, and waits for the operations that were started before. */
 ls_status ls_request_make(struct ls_comm *c, const struct ls_coll *coll, struct ls_request **ret, struct ls_err *err);
+/* The average or sum of many tensors, in place: an all-reduce of `coll->count` elements, the sum of the parts', which travel as coll->dtype,
+ * whatever theirs is. coll's buffers are not looked at. LS_USAGE where the backend's buffers are not in GPU memory. */
+ls_status ls_request_make_parts(struct ls_comm *c, const struct ls_coll *coll, const struct ls_parts *parts, struct ls_request **ret,
+	struct ls_err *err);
 ls_status ls_request_start(struct ls_request *p, struct ls_err *err);
 ls_status ls_request_test(struct ls_request *p, bool *ret_done, struct ls_err *err);
 ls_status ls_request_wait(struct ls_request *p, struct ls_err *err);
 void ls_request_free(struct ls_request *p);                /* NULL is fine */
+/* LS_USAGE but for operations on GPU memory, once done. */
+ls_status ls_request_gpu_ms(struct ls_request *p, double *ret, struct ls_err *err);
+ls_status ls_request_gpu_after_ms(struct ls_request *p, double *ret, struct ls_err *err);
 
 /* One operation, made and forgotten; waits for the end. */
 ls_status ls_run_coll(struct ls_comm *c, const struct ls_coll *coll, struct ls_err *err);

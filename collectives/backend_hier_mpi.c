@@ -121,6 +121,7 @@ static ls_status open_comm(const struct ls_comm_options *opt, struct ls_comm *un
 
 const struct ls_backend ls_backend_hier = {
 	.name = "hier",
+	.needs_mpi = true,
 	.open = open_comm,
 	.close = close_comm,
 	.alloc = alloc,

@@ -164,6 +164,7 @@ static ls_status pause_polling(struct ls_comm *c, struct ls_pause *w, struct ls_
 
 const struct ls_backend ls_backend_mpi = {
 	.name = "mpi",
+	.needs_mpi = true,
 	.open = open_comm,
 	.close = close_comm,
 	.pause = pause_polling,

@@ -1,6 +1,6 @@
 /* backends.c -- the table of backends, and how a group is opened with one of them.
  *
- * LS_WITHOUT_MPI leaves out what needs MPI: the build for bindings, which bring a bootstrap of their own. */
+ * LS_WITHOUT_MPI leaves out what needs MPI or a GPU: the build for bindings, which bring a bootstrap of their own. */
 #include "collectives/engine.h"
 #include "core/str.h"
 
@@ -11,6 +11,7 @@ static const struct ls_backend *const backends[] = {
 #ifndef LS_WITHOUT_MPI
 	&ls_backend_hier,
 	&ls_backend_mpi,
+	&ls_backend_nccl,
 #endif
 };
 
@@ -24,10 +25,12 @@ ls_status ls_backend_find(const char *name, const struct ls_backend **ret, struc
 
 	for (i = 0; i < COUNT(backends); i++) {
 		if (!strcmp(backends[i]->name, name)) {
+			ls_str_release(&names);
 			*ret = backends[i];
-			return LS_OK;
+			return !backends[i]->lacks ? LS_OK : ls_fail(err, LS_USAGE, 0, "LOCKSTEP_BACKEND=%s: %s", name, backends[i]->lacks);
 		}
-		ls_str_addf(&names, ", %s", backends[i]->name);
+		if (!backends[i]->lacks)
+			ls_str_addf(&names, ", %s", backends[i]->name);
 	}
 	st = names.oom ? ls_fail_oom(err)
 		       : ls_fail(err, LS_USAGE, 0, "LOCKSTEP_BACKEND=%s: there is no such backend; this build has: auto%s", name,
@@ -55,16 +58,16 @@ static ls_status choose(struct ls_comm_options *opt, const struct ls_backend *as
 	ls_status st;
 
 	if (opt->bootstrap) {
-		if (asked && asked != &ls_backend_shm)
+		if (asked && asked->needs_mpi)
 			return ls_fail(err, LS_USAGE, 0, "backend %s needs MPI: open the group without an all-gather of the caller's", asked->name);
-		return ls_backend_shm.open(opt, NULL, ret, err);
+		return (asked ? asked : &ls_backend_shm)->open(opt, NULL, ret, err);
 	}
 	st = ls_backend_mpi.open(opt, NULL, &mpi, err);
 	if (st)
 		return st;
 	if (!asked)
 		asked = mpi->nodes == 1 ? &ls_backend_shm : mpi->nodes < mpi->world ? &ls_backend_hier : &ls_backend_mpi;
-	if (asked != &ls_backend_shm)
+	if (asked->needs_mpi)
 		st = ls_mpi_threads(mpi, &opt->progress, err);
 	if (!st && asked == &ls_backend_mpi) {
 		*ret = mpi;
@@ -90,6 +93,8 @@ ls_status ls_comm_open(const struct ls_comm_options *opt, struct ls_comm **ret, 
 
 	if (!st && opt->backend && *opt->backend && strcmp(opt->backend, "auto"))
 		st = ls_backend_find(opt->backend, &asked, err);
+	if (!st && asked && asked->on_gpu)
+		own.progress = LS_PROGRESS_CALLS; /* the GPU goes on by itself */
 	if (!st && opt->algorithm && *opt->algorithm)
 		st = ls_algorithm_known(opt->algorithm, err);
 	if (!st)

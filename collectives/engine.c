@@ -159,10 +159,10 @@ static void give_memory(struct ls_request *p)
 		c->spare = p;
 }
 
-ls_status ls_request_make(struct ls_comm *c, const struct ls_coll *coll, struct ls_request **ret, struct ls_err *err)
+/* `st`: what is wrong with `probe` by itself. */
+static ls_status make(struct ls_comm *c, struct ls_request probe, ls_status st, struct ls_request **ret, struct ls_err *err)
 {
-	struct ls_request probe = { .comm = c, .coll = *coll }, *p = NULL;
-	ls_status st = ls_coll_check(coll, c->rank, c->world, err);
+	struct ls_request *p = NULL;
 
 	enter(c);
 	if (!st)
@@ -188,6 +188,20 @@ ls_status ls_request_make(struct ls_comm *c, const struct ls_coll *coll, struct 
 	}
 	*ret = p;
 	return LS_OK;
+}
+
+ls_status ls_request_make(struct ls_comm *c, const struct ls_coll *coll, struct ls_request **ret, struct ls_err *err)
+{
+	return make(c, (struct ls_request){ .comm = c, .coll = *coll }, ls_coll_check(coll, c->rank, c->world, err), ret, err);
+}
+
+ls_status ls_request_make_parts(struct ls_comm *c, const struct ls_coll *coll, const struct ls_parts *parts, struct ls_request **ret,
+	struct ls_err *err)
+{
+	ls_status st = c->backend->on_gpu ? LS_OK
+		: ls_fail(err, LS_USAGE, 0, "backend %s cannot take many tensors at once: they are for a GPU's memory", c->backend->name);
+
+	return make(c, (struct ls_request){ .comm = c, .coll = *coll, .parts = *parts }, st, ret, err);
 }
 
 ls_status ls_request_start(struct ls_request *p, struct ls_err *err)
@@ -260,6 +274,20 @@ void ls_request_free(struct ls_request *p)
 		p->algorithm->unplan(p);
 	give_memory(p);
 	leave(c);
+}
+
+ls_status ls_request_gpu_ms(struct ls_request *p, double *ret, struct ls_err *err)
+{
+	if (!p->comm->backend->gpu_ms)
+		return ls_fail(err, LS_USAGE, 0, "backend %s does not work on a GPU: it has no time of a GPU's to tell", p->comm->backend->name);
+	return p->comm->backend->gpu_ms(p, ret, err);
+}
+
+ls_status ls_request_gpu_after_ms(struct ls_request *p, double *ret, struct ls_err *err)
+{
+	if (!p->comm->backend->gpu_after_ms)
+		return ls_fail(err, LS_USAGE, 0, "backend %s does not work on a GPU: it has no time of a GPU's to tell", p->comm->backend->name);
+	return p->comm->backend->gpu_after_ms(p, ret, err);
 }
 
 ls_status ls_run_coll(struct ls_comm *c, const struct ls_coll *coll, struct ls_err *err)

@@ -7,10 +7,11 @@
 
 #include <stdlib.h>
 
-extern const struct ls_backend ls_backend_shm, ls_backend_hier, ls_backend_mpi;
+extern const struct ls_backend ls_backend_shm, ls_backend_hier, ls_backend_mpi, ls_backend_nccl;
 extern const struct ls_algorithm ls_shm_exchange, ls_shm_direct, ls_shm_slots;
 extern const struct ls_algorithm ls_mpi_exchange, ls_mpi_owners, ls_mpi_library;
 extern const struct ls_algorithm ls_hier_rails;
+extern const struct ls_algorithm ls_nccl_library;
 
 /* LS_USAGE, with a list, where no row has this name. */
 ls_status ls_algorithm_known(const char *name, struct ls_err *err);

@@ -6,7 +6,8 @@
  * of the line.
  *
  *     hello lib=0.1.0 world=4 rank=2              the program linked liblockstep; its MPI world as it sees it
- *     progress step=12 total=500 loss=0x1.8p-2 samples=64 ms=3.21 epoch=0    one finished step; loss by %a or decimal
+ *     progress step=12 total=500 loss=0x1.8p-2 samples=64 ms=3.21 epoch=0 wait_ms=0.4    one finished step; loss by %a or
+ *                                                 decimal; wait_ms of the ms in communication
  *     resumed step=200 from=store uri=file:///…   state was restored; from=memory: from the agents
  *     claimed generation=3                        what this attempt saves is fenced by this number (rank 0)
  *     skipped step=300 text=why                   a checkpoint was passed over

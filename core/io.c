@@ -189,12 +189,22 @@ static ls_status parent_sync(const char *path, struct ls_err *err)
 	return st;
 }
 
+/* A device, a pipe, a socket. rename() would put a file in its place: over /dev/null, to the harm of the whole machine. */
+static bool is_special(const char *path)
+{
+	struct stat sb;
+
+	return stat(path, &sb) == 0 && !S_ISREG(sb.st_mode) && !S_ISDIR(sb.st_mode);
+}
+
 ls_status ls_file_publish(const char *path, const void *bytes, size_t len, bool only_new, struct ls_err *err)
 {
 	struct ls_str tmp = { 0 };
 	ls_status st = LS_OK;
 	int fd = -1;
 
+	if (is_special(path))
+		return ls_fail(err, LS_USAGE, 0, "%s is no regular file, and is not replaced; give another name", path);
 	ls_str_addf(&tmp, "%s.tmp.XXXXXX", path);
 	if (tmp.oom) {
 		st = ls_fail_oom(err);

@@ -33,7 +33,8 @@ ssize_t ls_pread_all(int fd, void *bytes, size_t len, off_t at);
 ls_status ls_file_read(const char *path, size_t max, struct ls_str *ret, struct ls_err *err);
 
 /* The file appears whole and durable, or not at all: temporary name in the same directory, fsync, rename, fsync of the
- * directory. With `only_new`, LS_EXISTS when the name is taken (nothing is replaced). On failure no temporary stays. */
+ * directory. With `only_new`, LS_EXISTS when the name is taken (nothing is replaced). On failure no temporary stays.
+ * LS_USAGE: the name is that of a device, a pipe or a socket. */
 ls_status ls_file_publish(const char *path, const void *bytes, size_t len, bool only_new, struct ls_err *err);
 ls_status ls_dir_sync(const char *path, struct ls_err *err);
 

@@ -7,6 +7,7 @@
  */
 #include "core/place.h"
 #include "core/deal.h"
+#include "core/place_gpu.h"
 #include "core/place_nic.h"
 
 #include <stdio.h>
@@ -119,13 +120,13 @@ static void widen(struct plan *p, int i)
 
 /* While a home has fewer cores than ranks, those ranks look further out. The machine has enough, so this ends; when
  * even the machine has not, ranks stay near their GPUs and share. */
-static void gpu_homes(struct plan *p, const struct ls_gpu *gpus)
+static void gpu_homes(struct plan *p, const struct ls_gpu *const *gpus)
 {
 	bool again = p->deal.n <= p->deal.n_cores;
 	int i;
 
 	for (i = 0; i < p->deal.n; i++) {
-		p->near[i] = gpus[i].near;
+		p->near[i] = gpus[i]->near;
 		home_add(p, i, p->near[i]->cpuset);
 	}
 	while (again && !p->deal.oom) {
@@ -164,7 +165,7 @@ static void why_gpu(const struct plan *p, int r, const struct ls_gpu *gpu, struc
 	ls_topo_where(p->topo, gpu->near->cpuset, where, sizeof(where));
 	if (p->wider[r])
 		ls_topo_where(p->topo, p->near[r]->cpuset, wider, sizeof(wider));
-	snprintf(seat->why, sizeof(seat->why), "GPU %d (%s) is %s %s%s%s%s; %d of %s%d cores%s%s", gpu->index,
+	snprintf(seat->why, sizeof(seat->why), "GPU %s (%s) is %s %s%s%s%s; %d of %s%d cores%s%s", gpu->label,
 		gpu->busid, gpu->numa < 0 ? "near" : "on", where, seat->nic[0] ? " with " : "", seat->nic,
 		wider[0] ? ", too few cores there" : "", seat->cores, wider[0] ? "" : "its ", home,
 		wider[0] ? " on " : "", wider);
@@ -237,24 +238,23 @@ static ls_status fill_seat(struct plan *p, int r, struct ls_seat *seat, struct l
 	return LS_OK;
 }
 
-static ls_status fill(struct plan *p, enum ls_bind bind, const struct ls_gpu *gpus, struct ls_place *place,
+static ls_status fill(struct plan *p, enum ls_bind bind, const struct ls_gpu *const *gpus, struct ls_place *place,
 	struct ls_err *err)
 {
 	ls_status st = LS_OK;
 	int r, shared = 0;
+	size_t warned;
 
 	for (r = 0; r < p->deal.n && !st; r++) {
 		struct ls_seat *seat = &place->seats[r];
 
 		seat->gpu = -1;
-		if (gpus) {
-			seat->gpu = gpus[r].index;
-			memcpy(seat->gpu_busid, gpus[r].busid, sizeof(seat->gpu_busid));
-		}
+		if (gpus)
+			ls_place_gpu(p->topo, gpus[r], seat);
 		st = fill_seat(p, r, seat, err);
 	}
 	if (!st)
-		st = ls_place_nics(p->topo, place->seats, p->deal.n, p->pus, err);
+		st = ls_place_nics(p->topo, gpus, place->seats, p->deal.n, p->pus, err);
 	if (st)
 		return st;
 	for (r = 0; r < p->deal.n; r++) {
@@ -264,15 +264,16 @@ static ls_status fill(struct plan *p, enum ls_bind bind, const struct ls_gpu *gp
 		seat->progress_pu = progress_pu(p, r, bind);
 		shared += seat->shared;
 		if (gpus)
-			why_gpu(p, r, &gpus[r], seat);
+			why_gpu(p, r, gpus[r], seat);
 		else
 			why_cpu(p, r, bind, seat);
 	}
+	warned = strlen(place->warning);
 	if (shared)
-		snprintf(place->warning, sizeof(place->warning),
-			"%d ranks on %d core%s: %d of them share a core and slow down the "
+		snprintf(place->warning + warned, sizeof(place->warning) - warned,
+			"%s%d ranks on %d core%s: %d of them share a core and slow down the "
 			"whole job; start at most %d here, or use more hosts",
-			p->deal.n, p->deal.n_cores, p->deal.n_cores == 1 ? "" : "s", shared, p->deal.n_cores);
+			warned ? "; " : "", p->deal.n, p->deal.n_cores, p->deal.n_cores == 1 ? "" : "s", shared, p->deal.n_cores);
 	return LS_OK;
 }
 
@@ -280,8 +281,8 @@ static ls_status fill(struct plan *p, enum ls_bind bind, const struct ls_gpu *gp
 
 static ls_status count_ranks(const struct ls_topo *topo, int *ranks, enum ls_bind *bind, struct ls_err *err)
 {
-	const struct ls_gpu *gpus;
-	int n_gpus = ls_topo_gpus(topo, &gpus);
+	const struct ls_gpu *const *gpus;
+	int n_gpus = ls_topo_usable_gpus(topo, &gpus);
 
 	if (*bind == LS_BIND_AUTO)
 		*bind = n_gpus ? LS_BIND_GPU : LS_BIND_CORE;
@@ -292,18 +293,10 @@ static ls_status count_ranks(const struct ls_topo *topo, int *ranks, enum ls_bin
 	if (*ranks > RANKS_MAX)
 		return ls_fail(
 			err, LS_USAGE, 0, "%d ranks on one host are too many; ask for at most %d", *ranks, RANKS_MAX);
-	if (*bind == LS_BIND_GPU && !n_gpus)
-		return ls_fail(err, LS_USAGE, 0,
-			"ranks are to be bound to GPUs, but this host has none; bind them to core or numa");
-	if (*bind == LS_BIND_GPU && *ranks > n_gpus)
-		return ls_fail(err, LS_USAGE, 0,
-			"%d ranks want a GPU each, but this host has %d; ask for at most %d ranks per host, "
-			"or bind them to core or numa",
-			*ranks, n_gpus, n_gpus);
-	return LS_OK;
+	return *bind == LS_BIND_GPU ? ls_place_gpu_check(topo, gpus, n_gpus, *ranks, err) : LS_OK;
 }
 
-static void find_homes(struct plan *p, enum ls_bind bind, const struct ls_gpu *gpus)
+static void find_homes(struct plan *p, enum ls_bind bind, const struct ls_gpu *const *gpus)
 {
 	const struct ls_numa *numas;
 	int r, n_numas = ls_topo_numa_list(p->topo, &numas);
@@ -321,7 +314,8 @@ ls_status ls_place_host(
 	const struct ls_topo *topo, int ranks, enum ls_bind bind, struct ls_place *ret, struct ls_err *err)
 {
 	struct ls_place place = { 0 };
-	const struct ls_gpu *gpus;
+	const struct ls_gpu *const *gpus;
+	bool no_matter = bind != LS_BIND_AUTO && bind != LS_BIND_GPU; /* to whom no GPU matters, hidden ones do not, either */
 	struct plan p;
 	ls_status st = count_ranks(topo, &ranks, &bind, err);
 
@@ -329,7 +323,9 @@ ls_status ls_place_host(
 		st = plan_init(&p, topo, ranks, err);
 	if (st)
 		return st;
-	ls_topo_gpus(topo, &gpus);
+	ls_topo_usable_gpus(topo, &gpus);
+	if (!no_matter)
+		ls_place_gpu_warning(topo, bind == LS_BIND_GPU ? gpus : NULL, ranks, place.warning, sizeof(place.warning));
 	place.n = ranks;
 	place.seats = calloc((size_t)ranks, sizeof(*place.seats));
 	find_homes(&p, bind, gpus);

@@ -1,7 +1,8 @@
 /* place.h -- which cores, GPU and NIC each rank of one host gets. Pure: a topology and numbers in, a table out.
  *
  * Rules, in this order:
- *   - GPU ranks (bind gpu, or auto on a host with GPUs): local rank i gets GPU i, an equal share of the cores nearest
+ *   - GPU ranks (bind gpu, or auto on a host with GPUs that jobs may use): local rank i gets the i-th of these (an instance
+ *     of a GPU that is cut up counts as one), an equal share of the cores nearest
  *     to it (shared only among the ranks whose GPUs have the same locality), and the NIC nearest to it. More ranks than
  *     GPUs: LS_USAGE. A GPU whose locality is wider (a package, the whole machine) takes the cores there that nobody
  *     nearer wants. Has a locality fewer cores than ranks, its ranks look for cores in the next wider one.
@@ -19,6 +20,9 @@
  *   - NICs: a host with RDMA NICs uses those alone; of these the one nearest by PCI bridges, then NUMA domain, then
  *     package. Equally near ones are dealt in turn. NICs without a driver or link, and virtual interfaces, are near
  *     nobody.
+ *   - A GPU that others use is given all the same, with a warning; one that is in exclusive use or lets nobody compute
+ *     is refused. GPUs that are hidden by more than a plain wish (an empty CUDA_VISIBLE_DEVICES, a word in it that names
+ *     none) are warned of.
  *
  *   Ownership  struct ls_place owns its table; ls_place_release() frees it.
  *   Errors     LS_USAGE: asks for what the host has not (says how many it has and what to change).
@@ -36,7 +40,9 @@ struct ls_seat {               /* one rank on this host */
 	int numa;              /* OS index of its NUMA domain, -1 when it spans several */
 	int package;           /* OS index of its package, -1 when several */
 	int gpu;               /* index, or -1 */
+	char gpu_label[16];    /* "3", or "3.1": instance 1 of GPU 3; "" */
 	char gpu_busid[24];
+	char gpu_id[96];       /* what CUDA_VISIBLE_DEVICES must be for the rank to see it alone */
 	char nic[32];          /* nearest NIC ("mlx5_2", "eth0"), or "" */
 	char netdev[32];       /* that NIC's network interface ("ib2", "eth0"), or "" */
 	bool shared;           /* shares a core with another rank */
@@ -46,7 +52,7 @@ struct ls_seat {               /* one rank on this host */
 struct ls_place {
 	struct ls_seat *seats; /* [n] by local rank */
 	int n;
-	char warning[256];     /* "" or one sentence */
+	char warning[640];     /* "" or one sentence */
 };
 
 /* `ranks`: >= 1, or LS_RANKS_AUTO (one per GPU, else one per core; the result's n says). Needs a topology opened

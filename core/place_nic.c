@@ -63,7 +63,7 @@ static int nearest(const struct ls_topo *topo, const struct ls_gpu *gpu, hwloc_c
 
 		if (!usable(&nics[i], want_rdma))
 			continue;
-		if (gpu)
+		if (gpu && gpu->pci)
 			far = bridges_between(gpu->pci, nics[i].pci);
 		if (!far)
 			far = distance(topo, gpu ? gpu->near->cpuset : near, numa, &nics[i]);
@@ -75,22 +75,20 @@ static int nearest(const struct ls_topo *topo, const struct ls_gpu *gpu, hwloc_c
 	return best;
 }
 
-ls_status ls_place_nics(const struct ls_topo *topo, struct ls_seat *seats, int n, const hwloc_bitmap_t *near,
-	struct ls_err *err)
+ls_status ls_place_nics(const struct ls_topo *topo, const struct ls_gpu *const *gpus, struct ls_seat *seats, int n,
+	const hwloc_bitmap_t *near, struct ls_err *err)
 {
 	const struct ls_nic *nics;
-	const struct ls_gpu *gpus;
 	int i, best, n_nics = ls_topo_nics(topo, &nics);
 	int *users = calloc((size_t)n_nics + 1, sizeof(*users));
 	bool want_rdma = false;
 
 	if (!users)
 		return ls_fail_oom(err);
-	ls_topo_gpus(topo, &gpus);
 	for (i = 0; i < n_nics; i++)
 		want_rdma = want_rdma || (nics[i].rdma && usable(&nics[i], true));
 	for (i = 0; i < n; i++) {
-		best = nearest(topo, seats[i].gpu >= 0 ? &gpus[seats[i].gpu] : NULL, near[i], want_rdma, users);
+		best = nearest(topo, gpus ? gpus[i] : NULL, near[i], want_rdma, users);
 		if (best < 0)
 			continue;
 		users[best]++;

@@ -4,8 +4,8 @@
 
 #include "core/place.h"
 
-/* Fills in nic and netdev of n seats whose gpu is set; near[i] are the PUs of a seat without one. */
-ls_status ls_place_nics(const struct ls_topo *topo, struct ls_seat *seats, int n, const hwloc_bitmap_t *near,
-	struct ls_err *err);
+/* Fills in nic and netdev of n seats; gpus[i] is the GPU of seat i, or gpus is NULL, and near[i] are the PUs of a seat without one. */
+ls_status ls_place_nics(const struct ls_topo *topo, const struct ls_gpu *const *gpus, struct ls_seat *seats, int n,
+	const hwloc_bitmap_t *near, struct ls_err *err);
 
 #endif

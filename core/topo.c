@@ -1,10 +1,11 @@
-/* topo.c -- see topo.h. Opens the hwloc topology and lists cores and NUMA domains; devices are in topo_io.c.
+/* topo.c -- see topo.h. Opens the hwloc topology and lists cores and NUMA domains; devices are in topo_io.c and topo_gpu.c.
  *
  * Invariant: every core, domain and `near` object of an open topology has at least one allowed PU. It never loads what
  * starts a GPU runtime (hwloc's CUDA, OpenCL, … components): a launcher must not hold a GPU context.
  */
 #include "core/topo.h"
 #include "core/io.h"
+#include "core/json.h"
 #include "core/topo_io.h"
 
 #include <errno.h>
@@ -19,8 +20,10 @@ struct ls_topo {
 	hwloc_obj_t *cores;
 	struct ls_numa *numas;
 	struct ls_gpu *gpus;
+	const struct ls_gpu **usable; /* of gpus, in the order of CUDA_VISIBLE_DEVICES */
+	struct ls_visible visible;
 	struct ls_nic *nics;
-	int n_cores, n_numas, n_gpus, n_nics;
+	int n_cores, n_numas, n_gpus, n_usable, n_nics;
 };
 
 void ls_topo_close(struct ls_topo *topo)
@@ -34,6 +37,7 @@ void ls_topo_close(struct ls_topo *topo)
 	free(topo->cores);
 	free(topo->numas);
 	free(topo->gpus);
+	free(topo->usable);
 	free(topo->nics);
 	if (topo->hw)
 		hwloc_topology_destroy(topo->hw);
@@ -131,10 +135,11 @@ out:
 	return st;
 }
 
-/* A device's own locality may be outside the cpuset: then the nearest surroundings that have PUs left. */
+/* A device's own locality may be outside the cpuset: then the nearest surroundings that have PUs left. One that no bus shows is near the
+ * machine. */
 static hwloc_obj_t near_of(const struct ls_topo *topo, hwloc_obj_t pci, int *ret_numa)
 {
-	hwloc_obj_t near = hwloc_get_non_io_ancestor_obj(topo->hw, pci);
+	hwloc_obj_t near = pci ? hwloc_get_non_io_ancestor_obj(topo->hw, pci) : hwloc_get_root_obj(topo->hw);
 
 	while (hwloc_bitmap_iszero(near->cpuset) && near->parent)
 		near = near->parent;
@@ -142,18 +147,32 @@ static hwloc_obj_t near_of(const struct ls_topo *topo, hwloc_obj_t pci, int *ret
 	return near;
 }
 
+/* All usable until ls_topo_set_visible() says otherwise. */
+static ls_status find_gpus(struct ls_topo *topo, bool ask_kernel, struct ls_err *err)
+{
+	struct ls_gpu *gpus = NULL;
+	int i, n = 0;
+	ls_status st = ls_topo_find_gpus(topo->hw, ask_kernel, &gpus, &n, err);
+
+	if (st)
+		return st;
+	free(topo->gpus);
+	topo->gpus = gpus;
+	topo->n_gpus = n;
+	for (i = 0; i < n; i++)
+		gpus[i].near = near_of(topo, gpus[i].pci, &gpus[i].numa);
+	return ls_topo_set_visible(topo, NULL, NULL, err);
+}
+
 static ls_status find_devices(struct ls_topo *topo, struct ls_err *err)
 {
-	ls_status st;
+	ls_status st = find_gpus(topo, topo->local, err);
 	int i;
 
-	st = ls_topo_find_gpus(topo->hw, topo->local, &topo->gpus, &topo->n_gpus, err);
 	if (!st)
 		st = ls_topo_find_nics(topo->hw, topo->local && !topo->whole, &topo->nics, &topo->n_nics, err);
 	if (st)
 		return st;
-	for (i = 0; i < topo->n_gpus; i++)
-		topo->gpus[i].near = near_of(topo, topo->gpus[i].pci, &topo->gpus[i].numa);
 	for (i = 0; i < topo->n_nics; i++)
 		if (topo->nics[i].pci)
 			topo->nics[i].near = near_of(topo, topo->nics[i].pci, &topo->nics[i].numa);
@@ -317,6 +336,55 @@ ls_status ls_topo_open_whole(struct ls_topo **ret, struct ls_err *err)
 	return end(topo, true, ret, err);
 }
 
+static ls_status note(hwloc_obj_t obj, const char *name, const char *value, struct ls_err *err)
+{
+	return !hwloc_obj_get_info_by_name(obj, name) && hwloc_obj_add_info(obj, name, value) < 0 ? ls_fail_oom(err) : LS_OK;
+}
+
+ls_status ls_topo_describe_none(struct ls_topo *topo, const char *why, struct ls_err *err)
+{
+	return note(hwloc_get_root_obj(topo->hw), LS_INFO_NO_DRIVER, why, err);
+}
+
+/* The PCI object that the note is of, or the root. */
+static hwloc_obj_t owner_of(struct ls_topo *topo, const char *text)
+{
+	cJSON *json = cJSON_Parse(text);
+	hwloc_obj_t pci = hwloc_get_pcidev_by_busidstring(topo->hw, ls_json_text(json, "busid"));
+
+	cJSON_Delete(json);
+	return pci ? pci : hwloc_get_root_obj(topo->hw);
+}
+
+ls_status ls_topo_describe_gpus(struct ls_topo *topo, const char *driver, char *const *notes, int n, struct ls_err *err)
+{
+	ls_status st = note(hwloc_get_root_obj(topo->hw), LS_INFO_DRIVER, driver, err);
+	int i;
+
+	for (i = 0; i < n && !st; i++)
+		if (hwloc_obj_add_info(owner_of(topo, notes[i]), LS_INFO_GPU, notes[i]) < 0)
+			st = ls_fail_oom(err);
+	for (i = 0; i < topo->n_gpus && !st; i++) {
+		hwloc_obj_t pci = topo->gpus[i].pci;
+
+		if (pci && !hwloc_obj_get_info_by_name(pci, LS_INFO_GPU))
+			st = note(pci, LS_INFO_NOT_GIVEN, "1", err);
+	}
+	return st ? st : find_gpus(topo, false, err);
+}
+
+ls_status ls_topo_set_visible(struct ls_topo *topo, const char *devices, const char *order, struct ls_err *err)
+{
+	const struct ls_gpu **usable = calloc((size_t)topo->n_gpus + 1, sizeof(*usable));
+
+	if (!usable)
+		return ls_fail_oom(err);
+	free(topo->usable);
+	topo->usable = usable;
+	ls_gpus_visible(topo->gpus, topo->n_gpus, devices, order, usable, &topo->n_usable, &topo->visible);
+	return LS_OK;
+}
+
 ls_status ls_topo_export(const struct ls_topo *topo, struct ls_str *ret_xml, struct ls_err *err)
 {
 	char *xml;
@@ -374,6 +442,41 @@ int ls_topo_gpus(const struct ls_topo *topo, const struct ls_gpu **ret)
 {
 	*ret = topo->gpus;
 	return topo->n_gpus;
+}
+
+int ls_topo_usable_gpus(const struct ls_topo *topo, const struct ls_gpu *const **ret)
+{
+	*ret = topo->usable;
+	return topo->n_usable;
+}
+
+const char *ls_topo_hidden_gpus(const struct ls_topo *topo, bool *ret_odd)
+{
+	*ret_odd = topo->visible.odd;
+	return topo->visible.why;
+}
+
+const char *ls_topo_gpu_driver(const struct ls_topo *topo, bool *ret_answers)
+{
+	hwloc_obj_t root = hwloc_get_root_obj(topo->hw);
+	const char *driver = hwloc_obj_get_info_by_name(root, LS_INFO_DRIVER), *none = hwloc_obj_get_info_by_name(root, LS_INFO_NO_DRIVER);
+
+	*ret_answers = driver != NULL;
+	return driver ? driver : none ? none : "";
+}
+
+/* By number where all are whole GPUs and nobody named one by UUID: how CUDA numbers GPUs beside one that is cut up is not documented. */
+const char *ls_topo_gpu_id(const struct ls_topo *topo, const struct ls_gpu *gpu, char text[96])
+{
+	bool by_uuid = topo->visible.by_uuid;
+	int i;
+
+	for (i = 0; i < topo->n_gpus; i++)
+		by_uuid = by_uuid || topo->gpus[i].mig >= 0;
+	snprintf(text, 96, "%d", gpu->index);
+	if (by_uuid && gpu->uuid[0])
+		memcpy(text, gpu->uuid, sizeof(gpu->uuid));
+	return text;
 }
 
 int ls_topo_nics(const struct ls_topo *topo, const struct ls_nic **ret)

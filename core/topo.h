@@ -10,7 +10,8 @@
  * GPUs are found as PCI objects (NVIDIA: vendor 0x10de, class 0x03xx), which needs neither a driver nor hwloc's CUDA
  * plug-in; their index is the order of their PCI addresses, the order of CUDA_DEVICE_ORDER=PCI_BUS_ID. In a container
  * the PCI bus shows the host's GPUs: on this machine, where an NVIDIA driver is loaded, only those given to us count
- * (an export notes it).
+ * (an export notes it). What NVIDIA's management library knows beyond that, ls_topo_describe_gpus() notes in the topology,
+ * and so in its XML: names, memory, who uses them, the instances of a GPU that is cut up (MIG), GPUs that no PCI bus shows.
  *
  * A NUMA domain here is a set of cores with memory of its own: memory without cores (of a GPU, CXL) is none, a second
  * kind of memory at the same cores (HBM) is the same domain, and cores whose memory is not allowed form one domain -1.
@@ -39,13 +40,28 @@ struct ls_numa {
 	uint64_t bytes;     /* of memory */
 };
 
+enum ls_gpu_mode { LS_GPU_SHARED, LS_GPU_EXCLUSIVE, LS_GPU_PROHIBITED }; /* NVIDIA's compute mode */
+
+/* What a rank can be given: a GPU, or one instance of a GPU that is cut up (MIG). */
 struct ls_gpu {
-	int index;          /* PCI order, 0.. */
+	int index;          /* of the GPU, in PCI order, 0.. */
+	int mig;            /* the instance's number in that GPU, or -1: the whole GPU */
+	char label[16];     /* "3", "3.1": for people */
 	char busid[24];     /* "0000:1b:00.0" */
-	char name[64];      /* PCI device name or "NVIDIA GPU" */
+	char name[64];      /* "NVIDIA H100 80GB HBM3", "1g.10gb"; without a note the PCI device's name or "NVIDIA GPU" */
+	char model[64];     /* the whole GPU's name */
 	int numa;           /* OS index of the nearest NUMA domain, or -1 */
 	hwloc_obj_t near;   /* nearest object with PUs left: its cpuset is local to the GPU */
-	hwloc_obj_t pci;
+	hwloc_obj_t pci;    /* NULL: no PCI bus shows it */
+	/* Of the note; empty without one. */
+	char uuid[96];      /* "GPU-…", "MIG-…" */
+	char parent[96];    /* of an instance: the UUID of its GPU */
+	int gi, ci;         /* of an instance: NVIDIA's numbers of its GPU instance and compute instance */
+	uint64_t bytes, used_bytes;
+	enum ls_gpu_mode mode;
+	char links[64];     /* "18 NVLinks, PCIe 5 x16" */
+	char users[160];    /* "pid 4711 (python3) with 38 GiB, …" */
+	char problem[128];  /* why no job can use it: "it is lost" */
 };
 
 struct ls_nic {
@@ -66,6 +82,13 @@ ls_status ls_topo_open_xml(const char *xml, size_t len, struct ls_topo **ret, st
 /* This machine whole, with the cores that this process may not use, and without virtual interfaces: what a node has. */
 ls_status ls_topo_open_whole(struct ls_topo **ret, struct ls_err *err);
 void ls_topo_close(struct ls_topo *topo);
+/* A note is a JSON object, of a GPU by its "busid" (topo_gpu.c lists its members). `driver`: "driver 580.82.07, CUDA 13.0".
+ * GPUs without a note are not ours to use. */
+ls_status ls_topo_describe_gpus(struct ls_topo *topo, const char *driver, char *const *notes, int n, struct ls_err *err);
+/* Nobody could be asked; `why` is a sentence. */
+ls_status ls_topo_describe_none(struct ls_topo *topo, const char *why, struct ls_err *err);
+/* Show jobs only the GPUs that CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER with these values show to CUDA; NULL: not set. */
+ls_status ls_topo_set_visible(struct ls_topo *topo, const char *devices, const char *order, struct ls_err *err);
 ls_status ls_topo_export(const struct ls_topo *topo, struct ls_str *ret_xml, struct ls_err *err);
 
 hwloc_topology_t ls_topo_hwloc(const struct ls_topo *topo);
@@ -75,7 +98,15 @@ int ls_topo_numas(const struct ls_topo *topo);  /* NUMA domains */
 int ls_topo_packages(const struct ls_topo *topo);
 hwloc_obj_t ls_topo_core(const struct ls_topo *topo, int index); /* 0 <= index < cores, in hwloc's (locality) order */
 int ls_topo_numa_list(const struct ls_topo *topo, const struct ls_numa **ret); /* returns the count */
-int ls_topo_gpus(const struct ls_topo *topo, const struct ls_gpu **ret);
+int ls_topo_gpus(const struct ls_topo *topo, const struct ls_gpu **ret); /* instances one by one */
+/* Those that a job may use, in the order in which it gets them. */
+int ls_topo_usable_gpus(const struct ls_topo *topo, const struct ls_gpu *const **ret);
+/* Why these are not all: a sentence, or "". *ret_odd: more than somebody's plain wish, so that people should be told. */
+const char *ls_topo_hidden_gpus(const struct ls_topo *topo, bool *ret_odd);
+/* As described; *ret_answers false: why it was not. "": nobody was asked. */
+const char *ls_topo_gpu_driver(const struct ls_topo *topo, bool *ret_answers);
+/* What CUDA_VISIBLE_DEVICES must be for a rank to see this one alone. */
+const char *ls_topo_gpu_id(const struct ls_topo *topo, const struct ls_gpu *gpu, char text[96]);
 int ls_topo_nics(const struct ls_topo *topo, const struct ls_nic **ret); /* PCI order, then virtual ones */
 
 /* The one NUMA domain or package that holds all of `cpuset`: its OS index, or -1 when it spans several. */

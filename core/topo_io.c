@@ -1,7 +1,6 @@
-/* topo_io.c -- see topo_io.h. GPUs and NICs from hwloc's PCI objects; on this machine the kernel's word on top.
+/* topo_io.c -- see topo_io.h. PCI objects, and NICs from them; on this machine the kernel's word on top.
  *
- * Invariant: both lists are in the order of PCI addresses, so that an index means the same device in every run.
- * MIG slices are not seen: a sliced GPU is one GPU.
+ * Invariant: lists are in the order of PCI addresses, so that an index means the same device in every run.
  */
 #include "core/topo_io.h"
 #include "core/io.h"
@@ -15,13 +14,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What the kernel said of this machine goes into the topology, and so with its XML to a launcher elsewhere. */
-#define NOT_GIVEN "LockstepNotGiven"
 #define NO_LINK "LockstepNoLink"
 
 #define PCI_CLASS_NETWORK 0x02
-#define PCI_CLASS_DISPLAY 0x03
-#define PCI_VENDOR_NVIDIA 0x10de
 
 static int by_pci_address(const void *left, const void *right)
 {
@@ -37,8 +32,7 @@ static int by_pci_address(const void *left, const void *right)
 	return (a->func > b->func) - (a->func < b->func);
 }
 
-/* All PCI devices of a class and vendor (0: any), by address. *ret is the caller's to free(). */
-static ls_status pci_list(hwloc_topology_t hw, int class, int vendor, hwloc_obj_t **ret, int *ret_n, struct ls_err *err)
+ls_status ls_pci_list(hwloc_topology_t hw, int class, int vendor, hwloc_obj_t **ret, int *ret_n, struct ls_err *err)
 {
 	hwloc_obj_t pci = NULL, *list;
 	int n = 0;
@@ -58,100 +52,11 @@ static ls_status pci_list(hwloc_topology_t hw, int class, int vendor, hwloc_obj_
 	return LS_OK;
 }
 
-static void busid_of(hwloc_obj_t pci, char *ret, size_t size)
+void ls_pci_busid(hwloc_obj_t pci, char *ret, size_t size)
 {
 	const struct hwloc_pcidev_attr_s *a = &pci->attr->pcidev;
 
 	snprintf(ret, size, "%04x:%02x:%02x.%01x", (unsigned)a->domain, a->bus, a->dev, a->func);
-}
-
-/* The value behind "Key:" in the driver's information file, or NULL. */
-static const char *driver_says(const char *text, const char *key)
-{
-	const char *value = strstr(text, key);
-
-	if (!value)
-		return NULL;
-	value += strlen(key);
-	value += strspn(value, ": \t");
-	return value;
-}
-
-bool ls_gpu_given(const char *root, const char *busid, char *name, size_t size)
-{
-	char path[512], text[1024];
-	const char *value;
-	ssize_t len;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/proc/driver/nvidia/gpus", root);
-	if (access(path, X_OK) < 0)
-		return true;
-	snprintf(path, sizeof(path), "%s/proc/driver/nvidia/gpus/%s/information", root, busid);
-	f = fopen(path, "re");
-	if (!f)
-		return errno != ENOENT; /* no entry: not ours; anything else is no answer */
-	len = (ssize_t)fread(text, 1, sizeof(text) - 1, f);
-	fclose(f);
-	text[len] = '\0';
-	value = driver_says(text, "Model");
-	if (value)
-		snprintf(name, size, "%.*s", (int)strcspn(value, "\n"), value);
-	value = driver_says(text, "Device Minor");
-	if (!value)
-		return true;
-	/* Device files appear at the first use of the driver; before that, none being there means nothing. */
-	snprintf(path, sizeof(path), "%s/dev/nvidiactl", root);
-	if (access(path, F_OK) < 0)
-		return true;
-	snprintf(path, sizeof(path), "%s/dev/nvidia%d", root, atoi(value));
-	return access(path, F_OK) == 0;
-}
-
-/* This machine: ask the driver, and note its answers. */
-static ls_status ask_driver(hwloc_obj_t pci, const char *busid, struct ls_err *err)
-{
-	char name[64] = "";
-
-	if (!ls_gpu_given("", busid, name, sizeof(name)) && hwloc_obj_add_info(pci, NOT_GIVEN, "1") < 0)
-		return ls_fail_oom(err);
-	if (name[0] && !hwloc_obj_get_info_by_name(pci, "PCIDevice") && hwloc_obj_add_info(pci, "PCIDevice", name) < 0)
-		return ls_fail_oom(err);
-	return LS_OK;
-}
-
-ls_status ls_topo_find_gpus(hwloc_topology_t hw, bool local, struct ls_gpu **ret, int *ret_n, struct ls_err *err)
-{
-	hwloc_obj_t *pci = NULL;
-	struct ls_gpu *gpus;
-	int i, n = 0, found = 0;
-	ls_status st = pci_list(hw, PCI_CLASS_DISPLAY, PCI_VENDOR_NVIDIA, &pci, &n, err);
-
-	if (st)
-		return st;
-	gpus = calloc((size_t)n + 1, sizeof(*gpus));
-	if (!gpus)
-		st = ls_fail_oom(err);
-	for (i = 0; i < n && !st; i++) {
-		struct ls_gpu *gpu = &gpus[found];
-		const char *name;
-
-		*gpu = (struct ls_gpu){ .index = found, .numa = -1, .pci = pci[i] };
-		busid_of(pci[i], gpu->busid, sizeof(gpu->busid));
-		if (local)
-			st = ask_driver(pci[i], gpu->busid, err);
-		name = hwloc_obj_get_info_by_name(pci[i], "PCIDevice");
-		snprintf(gpu->name, sizeof(gpu->name), "%s", name ? name : "NVIDIA GPU");
-		found += !hwloc_obj_get_info_by_name(pci[i], NOT_GIVEN);
-	}
-	free(pci);
-	if (st) {
-		free(gpus);
-		return st;
-	}
-	*ret = gpus;
-	*ret_n = found;
-	return LS_OK;
 }
 
 /* A function may have an RDMA device and interfaces; the RDMA device names it, as NCCL and UCX know it by that. */
@@ -244,7 +149,7 @@ ls_status ls_topo_find_nics(hwloc_topology_t hw, bool local, struct ls_nic **ret
 	hwloc_obj_t *pci = NULL;
 	struct ls_nic *nics;
 	int i, n = 0;
-	ls_status st = pci_list(hw, PCI_CLASS_NETWORK, 0, &pci, &n, err);
+	ls_status st = ls_pci_list(hw, PCI_CLASS_NETWORK, 0, &pci, &n, err);
 
 	if (st)
 		return st;
@@ -253,7 +158,7 @@ ls_status ls_topo_find_nics(hwloc_topology_t hw, bool local, struct ls_nic **ret
 		st = ls_fail_oom(err);
 	for (i = 0; i < n && !st; i++) {
 		nics[i] = (struct ls_nic){ .numa = -1, .pci = pci[i] };
-		busid_of(pci[i], nics[i].busid, sizeof(nics[i].busid));
+		ls_pci_busid(pci[i], nics[i].busid, sizeof(nics[i].busid));
 		name_nic(pci[i], &nics[i]);
 	}
 	if (!st && local)

@@ -25,6 +25,7 @@ build   header  curl/curl.h           libcurl4-openssl-dev
 build   header  expat.h               libexpat1-dev
 build   command ssh                   openssh-client
 test    header  CUnit/CUnit.h         libcunit1-dev
+test    command c++                   g++
 test    command /usr/sbin/sshd        openssh-server
 test    command ip                    iproute2
 test    command nsenter               util-linux

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,6 +61,27 @@ ls_status ls_bench_program(char ret[PATH_MAX], const char *name, struct ls_err *
 		if (snprintf(ret, PATH_MAX, "%.*s/%s%s", (int)(strrchr(self, '/') - self), self, places[i], name) < PATH_MAX && access(ret, R_OK) == 0)
 			return LS_OK;
 	return st ? st : ls_fail(err, LS_USAGE, 0, "%s is not there; make all builds it, make install installs it", ret);
+}
+
+int ls_bench_usage(const char *what)
+{
+	fprintf(stderr, "lockstep bench %s --help lists the options\n", what);
+	return 2;
+}
+
+ls_status ls_bench_output_check(const char *option, const char *path, struct ls_err *err)
+{
+	char dir[PATH_MAX];
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	struct stat sb;
+
+	if (!path || !strcmp(path, "-"))
+		return LS_OK;
+	if (stat(path, &sb) == 0)
+		return S_ISDIR(sb.st_mode) ? ls_fail(err, LS_USAGE, 0, "%s %s is a directory; give the name of a file", option, path) :
+			access(path, W_OK) < 0 ? ls_fail(err, LS_USAGE, errno, "%s: cannot write %s", option, path) : LS_OK;
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	return access(dir, W_OK | X_OK) < 0 ? ls_fail(err, LS_USAGE, errno, "%s: cannot write %s", option, path) : LS_OK;
 }
 
 static ls_status prepare(struct bench *b, struct ls_err *err)
@@ -337,13 +359,14 @@ static int parse(int argc, char **argv, struct bench *b)
 		case 'c': b->saves = optarg; break;
 		case 'j': b->json = true; break;
 		case 'h': return fputs(usage, stdout) < 0;
-		default: fputs(usage, stderr); return 2;
+		default: return ls_bench_usage("ckpt");
 		}
 	}
 	if (optind + 1 == argc)
 		return -1; /* it is "ckpt" */
-	fputs(usage, stderr);
-	return 2;
+	if (optind < argc) /* else the word was an option's value */
+		fprintf(stderr, "lockstep bench: '%s' is one word too many\n", argv[optind + (strcmp(argv[optind], "ckpt") == 0)]);
+	return ls_bench_usage("ckpt");
 }
 
 static int bench_ckpt(int argc, char **argv)
@@ -380,7 +403,7 @@ static int bench_ckpt(int argc, char **argv)
 }
 
 /* The word that says what is measured may stand anywhere; so may a value that reads like it, as in --dir ckpt: the first counts. */
-int cmd_bench(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
 	enum coll_kind kind;
 	int i;
@@ -395,4 +418,18 @@ int cmd_bench(int argc, char **argv)
 		return fputs(choices, stdout) < 0;
 	fprintf(stderr, "lockstep bench: want one of: ckpt, all-reduce, reduce-scatter, all-gather, broadcast, barrier\n%s", choices);
 	return 2;
+}
+
+/* Figures that a full disk swallowed are no success; a reader that wanted no more, as `| head`, is no failure. */
+int cmd_bench(int argc, char **argv)
+{
+	static char name[] = "lockstep bench"; /* getopt begins its sentences with it */
+	struct ls_err err = LS_ERR_INIT;
+	int code;
+
+	argv[0] = name;
+	code = dispatch(argc, argv);
+	if ((fflush(stdout) || ferror(stdout)) && errno != EPIPE && code == 0)
+		code = ls_command_fail("bench", ls_fail(&err, LS_AGAIN, errno, "cannot write to standard output"), &err);
+	return code;
 }

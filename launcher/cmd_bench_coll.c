@@ -34,12 +34,15 @@ static const char usage[] =
 	"  -H --host a:4,b:4        hosts and how many ranks each may have; --hostfile FILE: from a file\n"
 	"  --oversubscribe          more ranks than cores\n"
 	"  --no-bind                ranks stay where they are put; else each binds itself to a core\n"
+	"  --device cpu|cuda        cuda: buffers in GPUs' memory, backend nccl, a GPU for each rank (-np: one per GPU); --oversubscribe: all\n"
+	"                           ranks on the first GPU, where NCCL allows it (2.30), which shows that it works, not how fast (cpu)\n"
 	"  --backend NAME           auto, shm, mpi or hier (auto)\n"
 	"  --algorithm NAME         of docs/collectives.md, instead of the one that fits\n"
 	"  --buffers library|user   memory of lockstep_comm_alloc, or any (library)\n"
 	"  --place out|in|both      out of place, in place (both; in with --compare)\n"
 	"  --compare LIST           contenders, measured in turn: auto, shm, hier, lockstep-mpi, each also as NAME/user, and mpi (the\n"
-	"                           library's own calls), torch (torch.distributed on gloo); ratios are to the first\n"
+	"                           library's own calls), torch (torch.distributed on gloo); ratios are to the first. With --device cuda:\n"
+	"                           nccl, nccl/user, peer-nccl (plain NCCL calls in a row, as nccl-tests), peer-nccl/wait (with a wait after each)\n"
 	"  --contender NAME=COMMAND one more: starts $LOCKSTEP_BENCH_NP ranks that speak bench/coll_wire.h\n"
 	"  --python PATH            for torch (python3)\n"
 	"  --rounds N               each is measured N times, in turn (1; 5 with --compare)\n"
@@ -49,13 +52,13 @@ static const char usage[] =
 
 /* --- options -------------------------------------------------------------------------------------------------------------------- */
 
-enum { NP = 256, HOSTFILE, OVERSUBSCRIBE, NO_BIND, BACKEND, ALGORITHM, BUFFERS, PLACE, COMPARE, CONTENDER, PYTHON, ROUNDS, TIMEOUT, JSON, CSV, PLOT };
+enum { NP = 256, HOSTFILE, OVERSUBSCRIBE, NO_BIND, DEVICE, BACKEND, ALGORITHM, BUFFERS, PLACE, COMPARE, CONTENDER, PYTHON, ROUNDS, TIMEOUT, JSON, CSV, PLOT };
 
 static const struct option longs[] = { { "minbytes", 1, NULL, 'b' }, { "maxbytes", 1, NULL, 'e' }, { "stepfactor", 1, NULL, 'f' },
 	{ "stepbytes", 1, NULL, 'i' }, { "iters", 1, NULL, 'n' }, { "warmup_iters", 1, NULL, 'w' }, { "check", 1, NULL, 'c' },
 	{ "datatype", 1, NULL, 'd' }, { "op", 1, NULL, 'o' }, { "root", 1, NULL, 'r' }, { "np", 1, NULL, NP }, { "host", 1, NULL, 'H' },
 	{ "hostfile", 1, NULL, HOSTFILE }, { "oversubscribe", 0, NULL, OVERSUBSCRIBE }, { "no-bind", 0, NULL, NO_BIND },
-	{ "backend", 1, NULL, BACKEND }, { "algorithm", 1, NULL, ALGORITHM }, { "buffers", 1, NULL, BUFFERS }, { "place", 1, NULL, PLACE },
+	{ "device", 1, NULL, DEVICE }, { "backend", 1, NULL, BACKEND }, { "algorithm", 1, NULL, ALGORITHM }, { "buffers", 1, NULL, BUFFERS }, { "place", 1, NULL, PLACE },
 	{ "compare", 1, NULL, COMPARE }, { "contender", 1, NULL, CONTENDER }, { "python", 1, NULL, PYTHON }, { "rounds", 1, NULL, ROUNDS },
 	{ "timeout", 1, NULL, TIMEOUT }, { "json", 0, NULL, JSON }, { "csv", 0, NULL, CSV }, { "plot", 1, NULL, PLOT }, { "help", 0, NULL, 'h' }, { 0 } };
 
@@ -136,7 +139,8 @@ static ls_status option_of_nccl(int ch, const char *v, struct ls_bench_options *
 
 static ls_status option_of_ours(int ch, const char *v, struct ls_bench_options *opt, struct ls_err *err)
 {
-	static const char *const backends[4] = { "auto", "shm", "mpi", "hier" }, *const buffers[4] = { "library", "user" };
+	static const char *const backends[4] = { "auto", "shm", "mpi", "hier" }, *const buffers[4] = { "library", "user" },
+		*const devices[4] = { "cpu", "cuda" };
 
 	switch (ch) {
 	case NP: return whole_int("-np", v, 1, 65536, &opt->np, err);
@@ -144,6 +148,7 @@ static ls_status option_of_ours(int ch, const char *v, struct ls_bench_options *
 	case HOSTFILE: opt->hostfile = v; break;
 	case OVERSUBSCRIBE: opt->oversubscribe = true; break;
 	case NO_BIND: opt->bind = false; break;
+	case DEVICE: opt->cuda = !strcmp(v, "cuda"); return word("--device", v, devices, err);
 	case BACKEND: opt->backend = v; return word("--backend", v, backends, err);
 	case ALGORITHM: opt->algorithm = v; break;
 	case BUFFERS: opt->buffers = v; return word("--buffers", v, buffers, err);
@@ -165,7 +170,10 @@ static ls_status complete(struct ls_bench *b, struct ls_err *err)
 {
 	struct ls_bench_options *opt = &b->opt;
 	bool several = opt->compare || opt->extra.n;
+	ls_status st = opt->cuda ? ls_bench_gpu_options(b, err) : LS_OK;
 
+	if (st)
+		return st;
 	if (!opt->np)
 		opt->np = b->cores;
 	if (!opt->rounds)
@@ -182,7 +190,9 @@ static ls_status complete(struct ls_bench *b, struct ls_err *err)
 		return ls_fail(err, LS_USAGE, 0, "want --json or --csv, not both");
 	if (opt->plot && opt->kind == COLL_BARRIER)
 		return ls_fail(err, LS_USAGE, 0, "--plot: a barrier has no sizes to draw it over");
-	if (opt->np > b->cores && !opt->hosts && !opt->hostfile && !opt->oversubscribe)
+	if (ls_bench_output_check("--plot", opt->plot, err))
+		return err->status;
+	if (!opt->cuda && opt->np > b->cores && !opt->hosts && !opt->hostfile && !opt->oversubscribe)
 		return ls_fail(err, LS_USAGE, 0, "-np %d: this process may use %d cores; --oversubscribe allows more ranks", opt->np, b->cores);
 	return LS_OK;
 }
@@ -196,10 +206,8 @@ static int parse(int argc, char **argv, struct ls_bench *b, struct ls_err *err)
 	while (!st && (ch = getopt_long_only(argc, argv, "b:e:f:i:n:w:c:d:o:r:H:h", longs, NULL)) != -1) {
 		if (ch == 'h')
 			return fputs(usage, stdout) < 0;
-		if (ch == '?') {
-			fputs(usage, stderr);
-			return 2;
-		}
+		if (ch == '?')
+			return ls_bench_usage("all-reduce");
 		st = ch < NP && ch != 'H' ? option_of_nccl(ch, optarg, &b->opt, err) : option_of_ours(ch, optarg, &b->opt, err);
 	}
 	if (!st && (optind + 1 != argc || !ls_bench_kind_find(argv[optind], &b->opt.kind)))
@@ -298,6 +306,8 @@ static ls_status start_all(struct ls_bench *b, struct ls_err *err)
 			st = ls_bench_meet(b, &b->contenders[i], err);
 	}
 	tell_lost(b);
+	if (b->opt.json || b->opt.csv)
+		ls_bench_show_shared(b, stderr, "lockstep bench:");
 	return st;
 }
 

@@ -4,6 +4,7 @@
  *     cmd_bench_coll_rows.c    sizes, formulas, statistics: no I/O
  *     cmd_bench_coll_start.c   contenders' command lines, their processes
  *     cmd_bench_coll_ranks.c   the conversation with ranks (bench/coll_wire.h)
+ *     cmd_bench_coll_gpu.c     what is different with --device cuda
  *     cmd_bench_coll_show.c    tables, CSV      cmd_bench_coll_json.c     cmd_bench_coll_plot.c    a picture
  *
  * A contender is one library with its settings, started once as `np` ranks. While another is measured its ranks sleep. One that dies or
@@ -21,6 +22,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 enum ls_bench_place { LS_BENCH_OUT, LS_BENCH_IN, LS_BENCH_PLACES }; /* out of place, in place */
@@ -33,6 +35,7 @@ struct ls_bench_options {
 	int root, np, rounds, warm, timeout_s;
 	long iters;                    /* 0: as many as take LS_BENCH_TARGET_S */
 	bool check, json, csv, oversubscribe, bind;
+	bool cuda;                     /* buffers in GPUs' memory */
 	const char *backend, *algorithm, *buffers, *hosts, *hostfile, *compare, *plot, *python;
 	struct ls_strv extra;          /* NAME=COMMAND */
 };
@@ -56,7 +59,7 @@ struct ls_bench_row {
 
 struct ls_bench_rank {
 	int fd, pid, cpu;
-	char host[64], line[1024];
+	char host[64], device[96], line[1024];
 	size_t len;
 };
 
@@ -71,7 +74,7 @@ struct ls_bench_contender {
 struct ls_bench {
 	struct ls_bench_options opt;
 	struct ls_bench_contender *contenders;
-	int n, cores;
+	int n, cores, gpus;            /* cores, GPUs: that this process may use here */
 	struct ls_bench_row *rows;
 	size_t n_rows;
 	int listener;
@@ -111,6 +114,12 @@ void ls_bench_stop(struct ls_bench *b, struct ls_bench_contender *c);
 void ls_bench_log_tail(const struct ls_bench *b, const struct ls_bench_contender *c, char *ret, size_t size);
 bool ls_bench_ended(struct ls_bench_contender *c); /* its first process */
 
+/* --- cmd_bench_coll_gpu.c --- */
+/* Counts GPUs, for --device cuda; LS_USAGE: there is none here, or the options do not go with GPUs. */
+ls_status ls_bench_gpu_options(struct ls_bench *b, struct ls_err *err);
+/* Ranks that say they compute on one GPU: "ranks 0, 1 on GPU-…", or "". */
+void ls_bench_gpu_shared(const struct ls_bench *b, const struct ls_bench_contender *c, struct ls_str *ret);
+
 /* --- cmd_bench_coll_ranks.c --- */
 ls_status ls_bench_listen(struct ls_bench *b, struct ls_err *err);
 /* Until all its ranks said hello, or c->lost says why not. LS_AGAIN: stopped by a signal; all the same below. */
@@ -121,6 +130,7 @@ ls_status ls_bench_ask(struct ls_bench *b, struct ls_bench_contender *c, const c
 /* --- cmd_bench_coll_show.c, …_json.c, …_plot.c --- */
 struct ls_bench_series *ls_bench_series_at(const struct ls_bench *b, const struct ls_bench_row *row, int contender, enum ls_bench_place place);
 void ls_bench_show_head(const struct ls_bench *b);
+void ls_bench_show_shared(const struct ls_bench *b, FILE *out, const char *before); /* ranks that share a GPU: a line for each contender */
 void ls_bench_show_row(const struct ls_bench *b, const struct ls_bench_row *row);
 void ls_bench_show_end(const struct ls_bench *b);
 void ls_bench_show_csv(const struct ls_bench *b);
@@ -132,6 +142,12 @@ ls_status ls_bench_plot(const struct ls_bench *b, struct ls_str *ret, struct ls_
 
 /* cmd_bench.c: bench/NAME beside the command in a build folder, libexec/lockstep/bench-NAME when installed. */
 ls_status ls_bench_program(char ret[PATH_MAX], const char *name, struct ls_err *err);
+
+/* cmd_bench.c: behind getopt's sentence on a wrong option. Returns 2, the exit code. */
+int ls_bench_usage(const char *what);
+
+/* cmd_bench.c: can PATH (NULL, or "-": nothing to ask) be written? Asked before the measuring, which may take hours. Makes no file. */
+ls_status ls_bench_output_check(const char *option, const char *path, struct ls_err *err);
 int ls_bench_coll(int argc, char **argv);
 
 #endif

@@ -8,7 +8,7 @@
 
 static void add_contenders(const struct ls_bench *b, cJSON *to)
 {
-	struct ls_str command = { 0 };
+	struct ls_str command = { 0 }, shared = { 0 };
 	size_t k;
 	int i;
 
@@ -25,6 +25,10 @@ static void add_contenders(const struct ls_bench *b, cJSON *to)
 		cJSON_AddStringToObject(o, "command", ls_str_text(&command));
 		if (c->lost[0])
 			cJSON_AddStringToObject(o, "lost", c->lost);
+		ls_bench_gpu_shared(b, c, &shared);
+		if (shared.len)
+			cJSON_AddStringToObject(o, "shares_gpu", shared.s);
+		ls_str_release(&shared);
 		if (b->opt.kind != COLL_BARRIER && !isnan(ls_bench_average(b, i)))
 			cJSON_AddNumberToObject(o, "avg_busbw", ls_bench_average(b, i));
 		cJSON_AddItemToArray(to, o);
@@ -94,6 +98,7 @@ ls_status ls_bench_json(const struct ls_bench *b, struct ls_str *ret, struct ls_
 	cJSON_AddNumberToObject(o, "ranks", b->opt.np);
 	cJSON_AddStringToObject(o, "hosts", ls_str_text(&hosts));
 	cJSON_AddNumberToObject(o, "cores", b->cores);
+	cJSON_AddStringToObject(o, "device", b->opt.cuda ? "cuda" : "cpu");
 	cJSON_AddBoolToObject(o, "bound", b->opt.bind);
 	cJSON_AddBoolToObject(o, "oversubscribed", b->opt.np > b->cores && !b->opt.hosts && !b->opt.hostfile);
 	cJSON_AddNumberToObject(o, "rounds", b->opt.rounds);

@@ -100,7 +100,7 @@ __attribute__((format(printf, 3, 4))) static void lose(struct ls_bench *b, struc
 static bool take(struct ls_bench *b, struct ls_bench_contender *c, int fd)
 {
 	struct ls_bench_rank r = { .fd = fd };
-	char line[512], token[64], name[64];
+	char line[512], token[64], name[64], *device;
 	int rank, world, at = 0;
 
 	if (!read_hello(fd, line) || sscanf(line, "hello %63s %63s %d %d %d %d %63s %n", token, name, &rank, &world, &r.pid, &r.cpu, r.host, &at) != 7 ||
@@ -110,6 +110,11 @@ static bool take(struct ls_bench *b, struct ls_bench_contender *c, int fd)
 		lose(b, c, "it says it is rank %d of %d, where %d ranks were started: another MPI library than its mpirun's?", rank, world,
 			b->opt.np);
 		return false;
+	}
+	device = strstr(line + at, " @");
+	if (device) {
+		*device = '\0';
+		snprintf(r.device, sizeof(r.device), "%s", device + 2);
 	}
 	c->ranks[rank] = r;
 	if (rank == 0)

@@ -182,6 +182,20 @@ static void show_contender(const struct ls_bench *b, const struct ls_bench_conte
 	printf("\n");
 }
 
+/* In every form of output, as it changes what the figures mean. */
+void ls_bench_show_shared(const struct ls_bench *b, FILE *out, const char *before)
+{
+	struct ls_str who = { 0 };
+	int i;
+
+	for (i = 0; i < b->n; i++) {
+		ls_bench_gpu_shared(b, &b->contenders[i], &who);
+		if (who.len)
+			fprintf(out, "%s %s: functional, not scaling: %s share a GPU\n", before, b->contenders[i].name, who.s);
+		ls_str_release(&who);
+	}
+}
+
 void ls_bench_show_head(const struct ls_bench *b)
 {
 	const struct ls_bench_options *o = &b->opt;
@@ -189,10 +203,14 @@ void ls_bench_show_head(const struct ls_bench *b)
 	int i;
 
 	ls_bench_hosts(b, &hosts);
-	printf("# lockstep %s bench %s: %d ranks on %s; %d cores here, %s%s\n", LOCKSTEP_VERSION, ls_bench_kind_name(o->kind), o->np, ls_str_text(&hosts),
-		b->cores, o->bind ? "each rank bound to one" : "ranks not bound", o->np > b->cores && !o->hosts && !o->hostfile ? "; oversubscribed" : "");
+	printf("# lockstep %s bench %s: %d ranks on %s; ", LOCKSTEP_VERSION, ls_bench_kind_name(o->kind), o->np, ls_str_text(&hosts));
+	if (o->cuda)
+		printf("buffers in GPUs' memory, %s\n", o->oversubscribe ? "all ranks on the first GPU" : "a GPU for each rank");
+	else
+		printf("%d cores here, %s%s\n", b->cores, o->bind ? "each rank bound to one" : "ranks not bound", o->np > b->cores && !o->hosts && !o->hostfile ? "; oversubscribed" : "");
 	for (i = 0; i < b->n; i++)
 		show_contender(b, &b->contenders[i]);
+	ls_bench_show_shared(b, stdout, "#");
 	printf("# time: of the slowest rank, mean of ");
 	if (o->iters)
 		printf("%ld", o->iters);

@@ -27,7 +27,7 @@ static void add_common(const struct ls_bench *b, struct ls_strv *argv)
 	size_t i;
 
 	ls_strv_add(argv, "--bind-to");
-	ls_strv_add(argv, "none");
+	ls_strv_add(argv, b->opt.cuda && !b->opt.oversubscribe ? "gpu" : "none");
 	ls_strv_add(argv, "-np");
 	ls_strv_addf(argv, "%d", b->opt.np);
 	if (b->opt.oversubscribe)
@@ -54,6 +54,38 @@ static void add_run(const struct ls_bench *b, const char *self, struct ls_bench_
 	ls_strv_add(&c->argv, "--no-prefix");
 	ls_strv_add(&c->argv, "--grace=2");
 	add_common(b, &c->argv);
+}
+
+/* nccl, and plain NCCL. Which of its libraries is opened is a matter of the environment, the same for both. */
+static ls_status make_gpu(const struct ls_bench *b, const char *self, struct ls_bench_contender *c, struct ls_err *err)
+{
+	static const struct { const char *name, *program, *arguments[3]; } known[] = {
+		{ "nccl", "coll_rank", { "--device=cuda", "--backend=nccl", "--buffers=library" } },
+		{ "nccl/user", "coll_rank", { "--device=cuda", "--backend=nccl", "--buffers=user" } },
+		{ "peer-nccl", "coll_peer_nccl", { NULL } },
+		{ "peer-nccl/wait", "coll_peer_nccl", { "--wait" } },
+	};
+	const size_t n = sizeof(known) / sizeof(known[0]);
+	char program[PATH_MAX];
+	size_t i, k;
+	ls_status st;
+
+	for (i = 0; i < n && strcmp(known[i].name, c->name) != 0; i++)
+		;
+	if (i == n)
+		return ls_fail(err, LS_USAGE, 0, "'%s' is no contender with --device cuda; want nccl, nccl/user, peer-nccl or peer-nccl/wait; "
+			"--contender NAME='command' adds others", c->name);
+	st = ls_bench_program(program, known[i].program, err);
+	if (st)
+		return st;
+	add_run(b, self, c);
+	if (b->opt.oversubscribe)
+		ls_strv_add(&c->argv, "-x=NCCL_MULTI_RANK_GPU_ENABLE=1");
+	ls_strv_add(&c->argv, "--");
+	ls_strv_add(&c->argv, program);
+	for (k = 0; k < 3 && known[i].arguments[k]; k++)
+		ls_strv_add(&c->argv, known[i].arguments[k]);
+	return LS_OK;
 }
 
 /* shm, hier, auto, lockstep-mpi; each also as NAME/user, with the program's own buffers. */
@@ -124,6 +156,8 @@ static ls_status make_named(const struct ls_bench *b, const char *self, struct l
 	static const char *const backends[][2] = { { "auto", "auto" }, { "shm", "shm" }, { "hier", "hier" }, { "lockstep-mpi", "mpi" } };
 	size_t len = strcspn(c->name, "/"), i;
 
+	if (b->opt.cuda)
+		return make_gpu(b, self, c, err);
 	if (!strcmp(c->name, "mpi"))
 		return make_mpi(b, c, err);
 	if (!strcmp(c->name, "torch"))
@@ -131,6 +165,8 @@ static ls_status make_named(const struct ls_bench *b, const char *self, struct l
 	for (i = 0; i < sizeof(backends) / sizeof(backends[0]); i++)
 		if (len == strlen(backends[i][0]) && !strncmp(c->name, backends[i][0], len) && (!c->name[len] || !strcmp(c->name + len, "/user")))
 			return make_ours(b, self, c, backends[i][1], c->name[len] ? "user" : b->opt.buffers, err);
+	if (strstr(c->name, "nccl"))
+		return ls_fail(err, LS_USAGE, 0, "'%s' computes on GPUs: --device cuda", c->name);
 	return ls_fail(err, LS_USAGE, 0, "'%s' is no contender; want auto, shm, hier, lockstep-mpi, each also with /user, or mpi, torch; "
 		"--contender NAME='command' adds others", c->name);
 }
@@ -177,7 +213,8 @@ static ls_status add_extra(struct ls_bench *b, const char *extra, struct ls_err 
 
 ls_status ls_bench_contenders_make(struct ls_bench *b, const char *self, struct ls_err *err)
 {
-	const char *list = b->opt.compare ? b->opt.compare : b->opt.extra.n ? "" : !strcmp(b->opt.backend, "mpi") ? "lockstep-mpi" : b->opt.backend;
+	const char *list = b->opt.compare ? b->opt.compare : b->opt.extra.n ? "" : b->opt.cuda ?
+		(!strcmp(b->opt.buffers, "user") ? "nccl/user" : "nccl") : !strcmp(b->opt.backend, "mpi") ? "lockstep-mpi" : b->opt.backend;
 	struct ls_bench_contender *c;
 	size_t len, i;
 	ls_status st = LS_OK;

@@ -146,14 +146,16 @@ static int parse(int argc, char **argv, struct ls_ckpt_request *rq, int *ret_ver
 {
 	struct ls_err err = LS_ERR_INIT;
 	char given[16] = "", what[80];
+	static char name[] = "lockstep ckpt"; /* getopt begins its sentences with it */
 	int option, verb;
 
 	*ret_verb = -1;
+	argv[0] = name;
 	while ((option = getopt_long(argc, argv, "ho:", options, NULL)) != -1) {
 		if (option == HELP)
 			return fputs(usage, stdout) < 0;
 		if (option == '?')
-			return usage_fail("see the options below");
+			return fputs("lockstep ckpt --help lists the options\n", stderr), 2;
 		if (take(option, rq, &err))
 			return ls_command_fail("ckpt", LS_USAGE, &err);
 		if (!strchr(given, option))

@@ -22,6 +22,15 @@ static void addresses(cJSON *json)
 	cJSON_AddStringToObject(json, "iface", iface);
 }
 
+/* Absent: not set, which is not the same as empty. */
+static void own_value(cJSON *json, const char *key, const char *name)
+{
+	const char *value = getenv(name);
+
+	if (value)
+		cJSON_AddStringToObject(json, key, value);
+}
+
 int cmd_probe(int argc, char **argv)
 {
 	struct ls_err err = LS_ERR_INIT;
@@ -32,7 +41,7 @@ int cmd_probe(int argc, char **argv)
 	ls_status st;
 
 	(void)argc, (void)argv;
-	st = ls_topo_open(NULL, true, &topo, &err);
+	st = ls_host_topo(&topo, &err);
 	if (!st)
 		st = ls_topo_export(topo, &xml, &err);
 	ls_topo_close(topo);
@@ -45,6 +54,8 @@ int cmd_probe(int argc, char **argv)
 	cJSON_AddStringToObject(json, "hostname", hostname);
 	cJSON_AddBoolToObject(json, "rdma", access("/sys/class/infiniband", F_OK) == 0);
 	addresses(json);
+	own_value(json, "cudaVisibleDevices", "CUDA_VISIBLE_DEVICES");
+	own_value(json, "cudaDeviceOrder", "CUDA_DEVICE_ORDER");
 	cJSON_AddStringToObject(json, "topology", ls_str_text(&xml));
 	text = cJSON_PrintUnformatted(json);
 	if (text)

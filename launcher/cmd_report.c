@@ -25,8 +25,10 @@ int cmd_report(int argc, char **argv)
 	const char *out = NULL;
 	ls_status st;
 	size_t len;
+	static char name[] = "lockstep report"; /* getopt begins its sentences with it */
 	int c;
 
+	argv[0] = name;
 	optind = 1;
 	while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
 		if (c == 'h') {
@@ -34,12 +36,13 @@ int cmd_report(int argc, char **argv)
 			return 0;
 		}
 		if (c != 'o') {
-			help(stderr);
+			fputs("lockstep report --help lists the options\n", stderr);
 			return 2;
 		}
 		out = optarg;
 	}
 	if (optind + 1 != argc) {
+		fputs("lockstep report: want one directory of a job\n", stderr);
 		help(stderr);
 		return 2;
 	}

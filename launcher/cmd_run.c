@@ -85,15 +85,18 @@ static int until_deadline(const struct run *r, int ms)
 /* A container that asks for GPUs must not train on the CPU of a host that has none. */
 static ls_status check_gpus(const struct run *r, const struct ls_plan *plan, struct ls_err *err)
 {
-	const struct ls_gpu *gpus;
+	const struct ls_gpu *const *gpus;
+	bool odd;
 	int i;
 
 	for (i = 0; i < plan->hosts.n; i++) {
-		int have = ls_topo_gpus(plan->hosts.v[i].topo, &gpus);
+		const struct ls_host *h = &plan->hosts.v[i];
+		int have = ls_topo_usable_gpus(h->topo, &gpus);
+		const char *hidden = ls_topo_hidden_gpus(h->topo, &odd);
 
 		if (have < r->job.gpus_per_worker)
-			return ls_fail(err, LS_USAGE, 0, "spec.workers.template asks for %d GPU%s (nvidia.com/gpu), host %s has %d",
-				r->job.gpus_per_worker, r->job.gpus_per_worker > 1 ? "s" : "", plan->hosts.v[i].name, have);
+			return ls_fail(err, LS_USAGE, 0, "spec.workers.template asks for %d GPU%s (nvidia.com/gpu), host %s has %d%s%s",
+				r->job.gpus_per_worker, r->job.gpus_per_worker > 1 ? "s" : "", h->name, have, hidden[0] ? ": " : "", hidden);
 	}
 	return LS_OK;
 }
@@ -308,6 +311,8 @@ static void show_success(struct run *r, double seconds)
 		ls_str_addf(&text, ": %lld steps, loss %.4g", f.step, f.loss);
 	for (i = 0; i < f.n_results; i++)
 		ls_str_addf(&text, ", %s %.4g", f.results[i].name, f.results[i].value);
+	if (f.waiting >= 0.001)
+		ls_str_addf(&text, ", %.3g%% in communication", 100 * f.waiting);
 	if (r->restarts)
 		ls_str_addf(&text, ", after %d restart%s", r->restarts, r->restarts > 1 ? "s" : "");
 	if (!r->mpirun_style || f.step)

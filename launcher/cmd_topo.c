@@ -217,7 +217,9 @@ int cmd_topo(int argc, char **argv)
 	if (!st && opt.hosts.n) {
 		st = show_hosts(&opt, &err);
 	} else if (!st) {
-		st = ls_topo_open(opt.topology, true, &topo, &err);
+		st = opt.topology ? ls_topo_open(opt.topology, true, &topo, &err) : ls_host_topo(&topo, &err);
+		if (!st && !opt.topology)
+			st = ls_topo_set_visible(topo, getenv("CUDA_VISIBLE_DEVICES"), getenv("CUDA_DEVICE_ORDER"), &err);
 		if (!st)
 			st = show(&opt, topo, &err);
 	}

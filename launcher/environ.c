@@ -147,7 +147,7 @@ static void add_devices(struct ls_strv *env, const struct ls_environ *e, int ran
 	char text[16];
 
 	if (seat->gpu >= 0) {
-		set_int(env, "CUDA_VISIBLE_DEVICES", seat->gpu);
+		ls_strv_setenv(env, "CUDA_VISIBLE_DEVICES", seat->gpu_id);
 		ls_strv_setenv(env, "CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 	}
 	/* Host names often resolve to 127.0.1.1, and then gloo binds where nobody reaches it. */

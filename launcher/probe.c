@@ -1,6 +1,7 @@
 /* probe.c -- see probe.h; the other end is cmd_probe.c. */
 #include "launcher/probe.h"
 #include "core/io.h"
+#include "launcher/gpu_nvml.h"
 #include "lockstep/lockstep.h"
 
 #include <arpa/inet.h>
@@ -42,6 +43,28 @@ void ls_host_id(char id[128], char hostname[64])
 		boot.s[--boot.len] = '\0';
 	snprintf(id, 128, "%.63s/%.60s", hostname, ls_str_text(&boot));
 	ls_str_release(&boot);
+}
+
+ls_status ls_host_topo(struct ls_topo **ret, struct ls_err *err)
+{
+	struct ls_topo *topo = NULL;
+	ls_status st = ls_topo_open(NULL, true, &topo, err);
+
+	if (!st)
+		st = ls_nvml_describe(topo, err);
+	if (st)
+		ls_topo_close(topo);
+	else
+		*ret = topo;
+	return st;
+}
+
+/* CUDA_VISIBLE_DEVICES as exported where the launcher starts holds on every host, as other variables that Lockstep sets; else a host's own. */
+static ls_status show_gpus(struct ls_topo *topo, const char *devices, const char *order, struct ls_err *err)
+{
+	const char *ours = getenv("CUDA_VISIBLE_DEVICES");
+
+	return ls_topo_set_visible(topo, ours ? ours : devices, ours ? getenv("CUDA_DEVICE_ORDER") : order, err);
 }
 
 void ls_iface_of(const char *address, char name[32])
@@ -215,6 +238,9 @@ static ls_status reply_read(struct ls_host *h, const struct ls_str *reply, struc
 		st = ls_fail(err, LS_NODE_LOST, 0, "host %s sent no topology", h->name);
 	else
 		st = ls_topo_open_xml(xml, strlen(xml), &h->topo, err);
+	if (!st)
+		st = show_gpus(h->topo, cJSON_GetStringValue(cJSON_GetObjectItem(json, "cudaVisibleDevices")),
+			cJSON_GetStringValue(cJSON_GetObjectItem(json, "cudaDeviceOrder")), err);
 	cJSON_Delete(json);
 	return st;
 }
@@ -256,9 +282,14 @@ static ls_status ask_ended(struct ask *a, struct ls_host *h, const struct ls_pro
 
 static ls_status local_fill(struct ls_host *h, struct ls_err *err)
 {
+	ls_status st;
+
 	ls_host_id(h->id, h->hostname);
 	h->rdma = access("/sys/class/infiniband", F_OK) == 0;
-	return h->topo ? LS_OK : ls_topo_open(NULL, true, &h->topo, err);
+	if (h->topo)
+		return LS_OK;
+	st = ls_host_topo(&h->topo, err);
+	return st ? st : show_gpus(h->topo, NULL, NULL, err);
 }
 
 /* One round of waiting on every question under way. */

@@ -27,6 +27,8 @@ struct ls_probe_options {
 /* Fills id, addresses, topo of every host. */
 ls_status ls_probe_hosts(struct ls_hosts *hosts, const struct ls_probe_options *opt, struct ls_str *ret_lost, struct ls_err *err);
 
+/* This machine with its devices, and with what NVIDIA's library knows of its GPUs. */
+ls_status ls_host_topo(struct ls_topo **ret, struct ls_err *err);
 /* The interface of this host that has `address` (numeric); "" if none has. */
 void ls_iface_of(const char *address, char name[32]);
 /* Where this program is: where it is looked for on other hosts unless --remote-path says otherwise. */

@@ -154,6 +154,7 @@ static cJSON *rank_entry(const struct ls_plan *plan, int rank)
 	set_number(e, "numa", seat->numa);
 	set_number(e, "gpu", seat->gpu);
 	set_text(e, "nic", seat->nic);
+	set(e, "sharesCore", cJSON_CreateBool(seat->shared));
 	set_text(e, "why", seat->why);
 	return e;
 }
@@ -222,6 +223,7 @@ void ls_record_facts(struct ls_record *r, const struct ls_facts *f)
 	set_number(progress, "totalSteps", (double)f->total);
 	set_number(progress, "loss", f->loss);
 	set_number(progress, "samplesPerSecond", f->rate);
+	set_number(progress, "communicationShare", f->waiting);
 	set(r->root, "progress", progress);
 	for (i = 0; i < f->n_results; i++)
 		set_number(results, f->results[i].name, f->results[i].value);

@@ -16,7 +16,8 @@
 
 #include "core/status.h"
 
-#define LS_STEPS_HEADER "attempt,rank,step,epoch,loss,samples,ms,unix"
+#define LS_STEPS_HEADER "attempt,rank,step,epoch,loss,samples,ms,unix,wait_ms"
+#define LS_STEPS_HEADER_OLD "attempt,rank,step,epoch,loss,samples,ms,unix" /* of earlier launchers: a run that they began has rows of both */
 
 /* out_path NULL: JOB_DIR/report.html. */
 ls_status ls_report_write(const char *job_dir, const char *out_path, struct ls_err *err);

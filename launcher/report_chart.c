@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #define W 1000.0
 #define H 300.0
@@ -92,6 +93,22 @@ static void line_add(struct ls_str *page, const struct ls_chart *c, const struct
 	ls_str_add(page, "\"/>");
 }
 
+static void points_add(struct ls_str *page, const struct ls_chart *c, const struct ls_series *s)
+{
+	int i;
+
+	if (s->lo) {
+		ls_str_addf(page, "<path class=\"bars %s\" d=\"", s->css);
+		for (i = 0; i < s->n; i++)
+			ls_str_addf(page, "M%.1f %.1fV%.1f", px(c, s->x[i]), py(c, s->lo[i]), py(c, s->hi[i]));
+		ls_str_add(page, "\"/>");
+	}
+	ls_str_addf(page, "<path class=\"line %s dot\" d=\"", s->css);
+	for (i = 0; i < s->n; i++)
+		ls_str_addf(page, "M%.1f %.1fh0", px(c, s->x[i]), py(c, s->y[i]));
+	ls_str_add(page, "\"/>");
+}
+
 static void words_add(struct ls_str *page, const struct ls_chart *c)
 {
 	int i;
@@ -143,7 +160,7 @@ static void hover_add(struct ls_str *page, const struct ls_chart *c)
 {
 	int i;
 
-	ls_str_addf(page, " data-hover='{\"u\":\"%s\",\"x0\":%.9g,\"x1\":%.9g,\"s\":[", c->hover, c->x.lo, c->x.hi);
+	ls_str_addf(page, " data-hover='{\"u\":\"%s\",\"x0\":%.9g,\"x1\":%.9g,\"log\":%d,\"s\":[", c->hover, c->x.lo, c->x.hi, c->x.log);
 	for (i = 0; i < c->n_series; i++) {
 		const struct ls_series *s = &c->series[i];
 
@@ -156,14 +173,25 @@ static void hover_add(struct ls_str *page, const struct ls_chart *c)
 	ls_str_add(page, "]}'");
 }
 
+static bool named_before(const struct ls_chart *c, int at)
+{
+	int i;
+
+	for (i = 0; i < at && strcmp(c->series[i].name, c->series[at].name) != 0; i++)
+		;
+	return i < at;
+}
+
 static void legend_add(struct ls_str *page, const struct ls_chart *c)
 {
 	int i;
 
 	ls_str_add(page, "<div class=\"legend\">");
 	for (i = 0; i < c->n_series; i++) {
+		if (named_before(c, i))
+			continue;
 		ls_str_addf(page, "<span><i class=\"key %s\"></i>%s</span>", c->series[i].css, c->series[i].name);
-		if (c->series[i].lo)
+		if (c->series[i].lo && c->series[i].band)
 			ls_str_addf(page, "<span><i class=\"key spread %s\"></i>%s</span>", c->series[i].css,
 				c->series[i].band);
 	}
@@ -183,9 +211,11 @@ void ls_chart_add(struct ls_str *page, const struct ls_chart *c)
 	grid_add(page, c);
 	marks_add(page, c);
 	for (i = c->n_series - 1; i >= 0; i--) { /* the first lies on top */
-		if (c->series[i].lo || c->series[i].area)
+		if (!c->series[i].points && (c->series[i].lo || c->series[i].area))
 			band_add(page, c, &c->series[i]);
 		line_add(page, c, &c->series[i]);
+		if (c->series[i].points)
+			points_add(page, c, &c->series[i]);
 	}
 	for (i = 0; i < c->n_bad; i++)
 		ls_str_addf(page, "<path class=\"bad\" d=\"M%.1f %gv-9\"/>", px(c, c->bad_x[i]), H);

@@ -14,6 +14,7 @@
 struct curves {
 	double x[LS_LOSS_CELLS], y[LS_LOSS_CELLS], lo[LS_LOSS_CELLS], hi[LS_LOSS_CELLS];
 	double redone_x[LS_LOSS_CELLS], redone_y[LS_LOSS_CELLS], bad_x[LS_LOSS_CELLS];
+	double wait[LS_TIME_CELLS];
 	struct ls_mark marks[LS_ATTEMPTS_MAX];
 };
 
@@ -191,13 +192,15 @@ static double time_axis_end(const double *hi, int n)
 
 static void time_chart(struct ls_str *page, const struct ls_steps *s, struct curves *c)
 {
-	struct ls_series series = { .name = "median of the ranks", .css = "main", .band = "5th to 95th percentile",
-		.x = c->x, .y = c->y, .lo = c->lo, .hi = c->hi };
+	struct ls_series series[2] = {
+		{ .name = "median of the ranks", .css = "main", .band = "5th to 95th percentile", .x = c->x, .y = c->y, .lo = c->lo, .hi = c->hi },
+		{ .name = "of it, in communication (mean)", .css = "waiting", .x = c->x, .y = c->wait },
+	};
 	struct ls_chart chart = {.title = "Step time over steps",
 		.x_label = "step",
 		.hover = "step",
-		.series = &series,
-		.n_series = 1,
+		.series = series,
+		.n_series = s->wait_all.n ? 2 : 1,
 		.marks = c->marks};
 	double end, unit;
 	int i, n = 0;
@@ -208,6 +211,7 @@ static void time_chart(struct ls_str *page, const struct ls_steps *s, struct cur
 		c->x[n] = cell_step(s, i, s->time_cells);
 		c->y[n] = ls_hist_quantile(&s->time[i], 0.5);
 		c->lo[n] = ls_hist_quantile(&s->time[i], 0.05);
+		c->wait[n] = s->wait[i].n ? s->wait[i].ms / (double)s->wait[i].n : NAN;
 		c->hi[n++] = ls_hist_quantile(&s->time[i], 0.95);
 	}
 	end = time_axis_end(c->hi, n);
@@ -216,13 +220,16 @@ static void time_chart(struct ls_str *page, const struct ls_steps *s, struct cur
 		c->y[i] *= unit;
 		c->lo[i] *= unit;
 		c->hi[i] *= unit;
+		c->wait[i] *= unit;
 	}
-	series.n = n;
+	series[0].n = series[1].n = n;
 	step_axis(&chart.x, s);
 	ls_axis_linear(&chart.y, 0, end > 0 ? end * unit : 1, 4, LS_TICKS_SNAP);
 	chart.y_label = unit > 1 ? "step time, µs" : unit < 1 ? "step time, s" : "step time, ms";
 	chart.n_marks = step_marks(s, c->marks);
 	ls_str_add(page, "<section><h2>Step time</h2>");
+	if (s->wait_all.of_ms > 0)
+		ls_str_addf(page, "<p class=\"say\">%.1f%% of the ranks’ time went into communication.</p>", 100 * s->wait_all.ms / s->wait_all.of_ms);
 	ls_chart_add(page, &chart);
 	ls_str_add(page, "</section>");
 }

@@ -62,6 +62,7 @@ struct ls_series {
 	const char *band;         /* the band's name; a constant */
 	int n;
 	bool area;                /* filled down to the axis */
+	bool points;              /* a dot at each, and a bar from lo to hi instead of a band */
 };
 
 struct ls_mark {

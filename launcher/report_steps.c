@@ -50,18 +50,31 @@ static bool field_num(const char **p, char end, double *ret)
 	return true;
 }
 
-bool ls_step_row_parse(const char *line, size_t len, struct ls_step_row *ret)
+bool ls_step_row_parse_any(const char *line, size_t len, struct ls_step_row *ret)
 {
-	struct ls_step_row row;
+	struct ls_step_row row = { .wait_ms = NAN };
 	const char *p = line;
 
 	if (!field_int(&p, ',', LS_ATTEMPTS_MAX - 1, &row.attempt) ||
 		!field_int(&p, ',', LS_RANKS_MAX - 1, &row.rank) || !field_int(&p, ',', STEP_MAX, &row.step) ||
 		!field_int(&p, ',', STEP_MAX, &row.epoch) || !field_num(&p, ',', &row.loss) ||
-		!field_int(&p, ',', STEP_MAX, &row.samples) || !field_num(&p, ',', &row.ms) ||
-		!field_num(&p, '\0', &row.unix_s))
+		!field_int(&p, ',', STEP_MAX, &row.samples) || !field_num(&p, ',', &row.ms))
 		return false;
-	if (p != line + len + 1 || !(row.ms >= 0 && row.ms < 1e10) || !(row.unix_s > 0 && row.unix_s < 1e11))
+	/* A row of before wait_ms ends here. */
+	if (!field_num(&p, '\0', &row.unix_s) && !(field_num(&p, ',', &row.unix_s) && field_num(&p, '\0', &row.wait_ms)))
+		return false;
+	if (p != line + len + 1 || row.ms < 0 || row.ms >= 1e10 || row.wait_ms < 0 || row.wait_ms >= 1e10 ||
+		!(row.unix_s > 0 && row.unix_s < 1e11))
+		return false;
+	*ret = row;
+	return true;
+}
+
+bool ls_step_row_parse(const char *line, size_t len, struct ls_step_row *ret)
+{
+	struct ls_step_row row;
+
+	if (!ls_step_row_parse_any(line, len, &row) || isnan(row.ms))
 		return false;
 	*ret = row;
 	return true;
@@ -238,6 +251,15 @@ static void note_bad(struct ls_steps *s, const struct ls_step_row *row)
 	s->bad_losses++;
 }
 
+static void wait_add(struct ls_wait *w, const struct ls_step_row *row)
+{
+	if (isnan(row->wait_ms))
+		return;
+	w->ms += row->wait_ms;
+	w->of_ms += row->ms;
+	w->n++;
+}
+
 static void ends_add(struct ls_steps *s, const struct ls_step_row *row)
 {
 	if (row->step == s->first)
@@ -271,6 +293,8 @@ static bool cells_add(struct ls_steps *s, const struct ls_step_row *row)
 	note_bad(s, row);
 	ls_hist_add(&s->time[at * s->time_cells / steps], row->ms);
 	ls_hist_add(s->ranks[row->rank], row->ms);
+	wait_add(&s->wait[at * s->time_cells / steps], row);
+	wait_add(&s->wait_all, row);
 	if (!a->live_end || begin < a->live_begin)
 		a->live_begin = begin;
 	a->live_end = row->unix_s > a->live_end ? row->unix_s : a->live_end;
@@ -304,7 +328,7 @@ static ls_status each_row(struct ls_steps *s, const char *path, int fd, off_t en
 			*nl = '\0';
 			if (ls_step_row_parse(line, (size_t)(nl - line), &row))
 				st = add(s, &row) ? LS_OK : ls_fail_oom(err);
-			else if (strcmp(line, LS_STEPS_HEADER))
+			else if (strcmp(line, LS_STEPS_HEADER) && strcmp(line, LS_STEPS_HEADER_OLD))
 				s->unreadable++;
 		}
 		have -= (size_t)(line - buf);

@@ -22,6 +22,7 @@ enum { LS_HIST_BINS = 2600 };
 struct ls_step_row {
 	long long attempt, rank, step, epoch, samples;
 	double loss, ms, unix_s;
+	double wait_ms; /* of ms; NaN: not told, or a row of before there was such a column */
 };
 
 /* A histogram of times with bins of 1%: 0.001 ms to 47 hours. Quantiles are good to 1%, mostly far better. */
@@ -34,6 +35,11 @@ struct ls_hist {
 struct ls_cell { /* losses of neighbouring steps, all ranks */
 	double sum, min, max;
 	uint64_t n, bad; /* finite ones, and the others */
+};
+
+struct ls_wait { /* of steps that told how long they waited for other ranks */
+	double ms, of_ms; /* all their waiting, and all their time */
+	uint64_t n;
 };
 
 struct ls_attempt_steps {
@@ -56,6 +62,7 @@ struct ls_steps {
 	int loss_cells, time_cells, rate_cells;
 	struct ls_cell loss[LS_LOSS_CELLS], loss_redone[LS_LOSS_CELLS];
 	struct ls_hist time[LS_TIME_CELLS];
+	struct ls_wait wait[LS_TIME_CELLS], wait_all; /* of live steps */
 	double rate[LS_RATE_CELLS]; /* samples per second, all ranks */
 
 	long long final_step;   /* the last live one */
@@ -66,6 +73,8 @@ struct ls_steps {
 
 /* One line without its newline. False: not a row. */
 bool ls_step_row_parse(const char *line, size_t len, struct ls_step_row *ret);
+/* The same, but a row whose program did not tell its step's time is one, too: ms is NaN. */
+bool ls_step_row_parse_any(const char *line, size_t len, struct ls_step_row *ret);
 
 /* A missing file is a run that finished no step: rows == 0. */
 ls_status ls_steps_read(const char *path, struct ls_steps *ret, struct ls_err *err);

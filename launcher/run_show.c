@@ -21,6 +21,19 @@ void ls_show_where(const struct ls_plan *plan, struct ls_str *ret)
 		ls_str_addf(ret, " and %d more hosts", plan->hosts.n - shown);
 }
 
+/* Only where a rank's device is told by UUID, which no column has room for. */
+static void show_devices(const struct ls_plan *plan, struct ls_str *ret)
+{
+	int r;
+
+	for (r = 0; r < plan->world; r++) {
+		const struct ls_seat *s = ls_plan_seat(plan, r);
+
+		if (s->gpu >= 0 && strchr(s->gpu_id, '-'))
+			ls_str_addf(ret, "rank %d: CUDA_VISIBLE_DEVICES=%s\n", r, s->gpu_id);
+	}
+}
+
 void ls_show_plan(const struct ls_plan *plan, struct ls_str *ret)
 {
 	int r, i;
@@ -28,15 +41,14 @@ void ls_show_plan(const struct ls_plan *plan, struct ls_str *ret)
 	ls_str_addf(ret, "%5s  %-16s %5s  %-14s %4s  %4s  %-8s %s\n", "RANK", "HOST", "LOCAL", "PUS", "NUMA", "GPU", "NIC", "WHY");
 	for (r = 0; r < plan->world; r++) {
 		const struct ls_seat *s = ls_plan_seat(plan, r);
-		char numa[12] = "-", gpu[12] = "-";
+		char numa[12] = "-";
 
 		if (s->numa >= 0)
 			snprintf(numa, sizeof(numa), "%d", s->numa);
-		if (s->gpu >= 0)
-			snprintf(gpu, sizeof(gpu), "%d", s->gpu);
 		ls_str_addf(ret, "%5d  %-16s %5d  %-14s %4s  %4s  %-8s %s\n", r, ls_plan_host(plan, r)->name,
-			plan->ranks[r].local_rank, s->cpuset, numa, gpu, s->nic[0] ? s->nic : "-", s->why);
+			plan->ranks[r].local_rank, s->cpuset, numa, s->gpu >= 0 ? s->gpu_label : "-", s->nic[0] ? s->nic : "-", s->why);
 	}
+	show_devices(plan, ret);
 	for (i = 0; i < plan->hosts.n; i++)
 		if (plan->hosts.v[i].place.warning[0])
 			ls_str_addf(ret, "warning: host %s: %s\n", plan->hosts.v[i].name, plan->hosts.v[i].place.warning);

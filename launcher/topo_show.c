@@ -26,7 +26,8 @@ static void print_summary(FILE *out, const char *host, const struct ls_topo *top
 	const struct ls_numa *numas;
 	const struct ls_gpu *gpus;
 	const struct ls_nic *nics;
-	int i, n_numas = ls_topo_numa_list(topo, &numas), n_gpus = ls_topo_gpus(topo, &gpus), n_nics = 0;
+	int i, n_numas = ls_topo_numa_list(topo, &numas), n_devices = ls_topo_gpus(topo, &gpus), n_nics = 0;
+	int n_gpus = n_devices ? gpus[n_devices - 1].index + 1 : 0;
 	int n_all_nics = ls_topo_nics(topo, &nics), packages = ls_topo_packages(topo);
 	uint64_t bytes = 0;
 	char text[32];
@@ -94,6 +95,64 @@ static void print_nic(FILE *out, const struct ls_nic *nic)
 	print_bridge(out, nic->pci);
 }
 
+static bool usable(const struct ls_topo *topo, const struct ls_gpu *gpu)
+{
+	const struct ls_gpu *const *list;
+	int n = ls_topo_usable_gpus(topo, &list);
+
+	while (n > 0 && list[n - 1] != gpu)
+		n--;
+	return n > 0;
+}
+
+/* What only a note tells: each part on a line of its own, where it wants to be seen. */
+static void print_state(FILE *out, const struct ls_topo *topo, const struct ls_gpu *gpu)
+{
+	static const char *const modes[] = { [LS_GPU_EXCLUSIVE] = "compute mode Exclusive Process: one process at a time",
+		[LS_GPU_PROHIBITED] = "compute mode Prohibited: nobody can compute on it" };
+	const char *indent = "              ";
+
+	if (gpu->users[0])
+		fprintf(out, "%sused by %s\n", indent, gpu->users);
+	if (gpu->mode != LS_GPU_SHARED)
+		fprintf(out, "%s%s\n", indent, modes[gpu->mode]);
+	if (gpu->problem[0])
+		fprintf(out, "%scannot be used: %s\n", indent, gpu->problem);
+	else if (!usable(topo, gpu))
+		fprintf(out, "%shidden by CUDA_VISIBLE_DEVICES\n", indent);
+}
+
+static void print_memory(FILE *out, const struct ls_gpu *gpu)
+{
+	char total[32], used[32];
+
+	if (gpu->bytes)
+		fprintf(out, ", %s", size_text(gpu->bytes, total));
+	if (gpu->used_bytes)
+		fprintf(out, " (%s used)", size_text(gpu->used_bytes, used));
+}
+
+/* An instance stands below its GPU's line, which the first of them prints. */
+static void print_gpu(FILE *out, const struct ls_topo *topo, const struct ls_gpu *gpu)
+{
+	if (gpu->mig <= 0) {
+		fprintf(out, "      GPU %-3d %s %s", gpu->index, gpu->busid, gpu->model);
+		if (gpu->mig < 0)
+			print_memory(out, gpu);
+		fprintf(out, "%s%s%s", gpu->links[0] ? ", " : "", gpu->links, gpu->mig == 0 ? ", cut up (MIG)" : "");
+		if (gpu->pci)
+			print_bridge(out, gpu->pci);
+		else
+			fputs(", on no PCI bus that is seen from here\n", out);
+	}
+	if (gpu->mig >= 0) {
+		fprintf(out, "        %-5s %s, %s", gpu->label, gpu->name, gpu->uuid);
+		print_memory(out, gpu);
+		fputc('\n', out);
+	}
+	print_state(out, topo, gpu);
+}
+
 /* PCI devices whose NUMA domain is `numa`; -1: those without a single one, which get a heading of their own. */
 static void print_devices(FILE *out, const struct ls_topo *topo, int numa)
 {
@@ -106,8 +165,7 @@ static void print_devices(FILE *out, const struct ls_topo *topo, int numa)
 		if (gpus[i].numa != numa)
 			continue;
 		fputs(heading, out);
-		fprintf(out, "      GPU %-3d %s %s", gpus[i].index, gpus[i].busid, gpus[i].name);
-		print_bridge(out, gpus[i].pci);
+		print_gpu(out, topo, &gpus[i]);
 		heading = "";
 	}
 	for (i = 0; i < n_nics; i++) {
@@ -133,6 +191,17 @@ static void print_virtual(FILE *out, const struct ls_topo *topo)
 	}
 	if (*before == ',')
 		fputc('\n', out);
+}
+
+static void print_driver(FILE *out, const struct ls_topo *topo)
+{
+	bool answers, odd;
+	const char *driver = ls_topo_gpu_driver(topo, &answers), *hidden = ls_topo_hidden_gpus(topo, &odd);
+
+	if (driver[0])
+		fprintf(out, "  NVIDIA  %s\n", driver);
+	if (hidden[0])
+		fprintf(out, "  %s\n", hidden);
 }
 
 /* The domain's cores by their PUs. No memory for the list: the line ends there. */
@@ -183,6 +252,7 @@ void ls_topo_print(FILE *out, const char *host, const struct ls_topo *topo)
 	}
 	print_devices(out, topo, -1);
 	print_virtual(out, topo);
+	print_driver(out, topo);
 }
 
 static int widest(int width, const char *text)
@@ -199,7 +269,7 @@ static const char *or_dash(int number, char text[16])
 void ls_place_print(FILE *out, const struct ls_place *place)
 {
 	int i, pus = 3, nic = 3;
-	char numa[16], gpu[16];
+	char numa[16];
 
 	for (i = 0; i < place->n; i++) {
 		pus = widest(pus, place->seats[i].cpuset);
@@ -210,7 +280,7 @@ void ls_place_print(FILE *out, const struct ls_place *place)
 		const struct ls_seat *s = &place->seats[i];
 
 		fprintf(out, "%4d  %5d%s  %-*s  %4s  %3s  %-*s  %s\n", i, s->cores, s->shared ? "*" : " ", pus,
-			s->cpuset, or_dash(s->numa, numa), or_dash(s->gpu, gpu), nic, s->nic[0] ? s->nic : "-", s->why);
+			s->cpuset, or_dash(s->numa, numa), s->gpu >= 0 ? s->gpu_label : "-", nic, s->nic[0] ? s->nic : "-", s->why);
 	}
 	if (place->warning[0])
 		fprintf(out, "* warning: %s\n", place->warning);

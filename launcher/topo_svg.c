@@ -150,9 +150,9 @@ static void draw_gpus(struct picture *pic, int x, int y, int numa)
 		if (pic->gpus[i].numa != numa)
 			continue;
 		for (r = n = 0; r < pic->n && n < STRIPES; r++)
-			if (pic->place->seats[r].gpu == pic->gpus[i].index)
+			if (!strcmp(pic->place->seats[r].gpu_label, pic->gpus[i].label))
 				ranks[n++] = r;
-		snprintf(label, sizeof(label), "GPU %d \302\267 %s", pic->gpus[i].index, pic->gpus[i].busid);
+		snprintf(label, sizeof(label), "GPU %s \302\267 %s", pic->gpus[i].label, pic->gpus[i].busid);
 		draw_chip(pic, x, y, "gpu", label, ranks, n);
 		y += CELL;
 	}
@@ -289,7 +289,7 @@ static void draw_legend(struct picture *pic, int y, int w)
 		len = (size_t)snprintf(label, sizeof(label), "rank %d: %d core%s%s", r, s->cores,
 			s->cores == 1 ? "" : "s", s->shared ? " (shared)" : "");
 		if (s->gpu >= 0)
-			len += (size_t)snprintf(label + len, sizeof(label) - len, ", GPU %d", s->gpu);
+			len += (size_t)snprintf(label + len, sizeof(label) - len, ", GPU %s", s->gpu_label);
 		if (s->nic[0])
 			snprintf(label + len, sizeof(label) - len, ", %s", s->nic);
 		text_at(pic, x + 24, at + 13, "chip", label);

@@ -44,6 +44,7 @@ struct ls_watch {
 	struct { double t; long long samples, step; } window[WINDOW];
 	int window_n;
 	long long samples;
+	double told_ms, wait_ms;      /* over the steps of this attempt, of all ranks, that told both */
 };
 
 ls_status ls_watch_open(const struct ls_watch_options *opt, struct ls_watch **ret, struct ls_err *err)
@@ -127,6 +128,7 @@ ls_status ls_watch_attempt(struct ls_watch *w, unsigned attempt, int world, stru
 	w->attempt = attempt;
 	w->step = w->resumed = 0;
 	w->samples = 0;
+	w->told_ms = w->wait_ms = 0;
 	w->window_n = 0;
 	for (i = 0; i < world; i++) {
 		w->ranks[i].log = -1;
@@ -281,7 +283,7 @@ static void on_progress(struct ls_watch *w, int rank, const char *line)
 	struct rank *r = &w->ranks[rank];
 	long long step = ls_event_int(line, "step", -1), total = ls_event_int(line, "total", 0);
 	long long samples = ls_event_int(line, "samples", 0);
-	double loss = ls_event_num(line, "loss", NAN);
+	double loss = ls_event_num(line, "loss", NAN), ms = ls_event_num(line, "ms", NAN), wait_ms = ls_event_num(line, "wait_ms", NAN);
 	struct timespec ts;
 
 	if (step < 0) {
@@ -293,9 +295,12 @@ static void on_progress(struct ls_watch *w, int rank, const char *line)
 	clock_gettime(CLOCK_REALTIME, &ts);
 	r->view.step = step;
 	r->view.alive_ms = ls_clock_ms();
-	fprintf(w->steps, "%u,%d,%lld,%lld,%.17g,%lld,%.6g,%lld.%03ld\n", w->attempt, rank, step,
-		ls_event_int(line, "epoch", 0), loss, samples, ls_event_num(line, "ms", NAN), (long long)ts.tv_sec,
-		ts.tv_nsec / 1000000);
+	fprintf(w->steps, "%u,%d,%lld,%lld,%.17g,%lld,%.6g,%lld.%03ld,%.6g\n", w->attempt, rank, step,
+		ls_event_int(line, "epoch", 0), loss, samples, ms, (long long)ts.tv_sec, ts.tv_nsec / 1000000, wait_ms);
+	if (ms >= 0 && wait_ms >= 0) {
+		w->told_ms += ms;
+		w->wait_ms += wait_ms;
+	}
 	w->samples += samples;
 	if (total)
 		w->total = total;
@@ -485,6 +490,7 @@ void ls_watch_facts(const struct ls_watch *w, struct ls_facts *ret)
 	int n = w->window_n, first = n > WINDOW ? n - WINDOW : 0;
 
 	*ret = (struct ls_facts){ .step = w->step, .total = w->total, .resumed = w->resumed, .generation = w->generation, .loss = w->loss, .eta_s = -1,
+		.waiting = w->told_ms > 0 ? w->wait_ms / w->told_ms : NAN,
 		.saved = w->saved, .n_saved = w->n_saved, .skipped = w->skipped, .n_skipped = w->n_skipped,
 		.results = w->results, .n_results = w->n_results, .warnings = &w->warnings };
 	if (n - first >= 2) {

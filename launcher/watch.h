@@ -1,7 +1,7 @@
 /* watch.h -- what is seen of a run: the terminal, the logs, the step table, the facts for job.json.
  *
  *     JOBDIR/attempt-N/rank-00003.log   everything the rank wrote, as it wrote it
- *     JOBDIR/steps.csv                  attempt,rank,step,epoch,loss,samples,ms,unix: one row per rank and finished step
+ *     JOBDIR/steps.csv                  LS_STEPS_HEADER, then one row per rank and finished step
  *
  * Facts come from the ranks' own words (core/event.h) and are kept as they arrive: nothing is estimated but rate and ETA.
  * The terminal gets the programs' lines prefixed by "[rank] ", and on a terminal one live progress line below them;
@@ -71,6 +71,7 @@ struct ls_facts {
 	double loss;             /* NAN unknown */
 	double rate;             /* samples/s over the last seconds; 0 unknown */
 	double eta_s;            /* < 0 unknown */
+	double waiting;          /* which part of the steps' time went into communication, all ranks; NAN unknown */
 	const struct ls_saved *saved;
 	size_t n_saved;
 	const struct ls_skipped *skipped;

@@ -19,7 +19,7 @@ files() { # PATHSPEC...: tracked or new, not ignored
 }
 
 mapfile -t core < <(files 'core/*.[ch]')
-mapfile -t collectives < <(files 'collectives/*.[ch]')
+mapfile -t collectives < <(files 'collectives/*.[ch]' 'collectives/*.cu')
 mapfile -t worker < <(files 'worker/*.[ch]')
 mapfile -t launcher < <(files 'launcher/*.[ch]')
 mapfile -t operator < <(files 'operator/*.[ch]')

@@ -121,6 +121,11 @@ void lockstep_comm_free(struct lockstep_comm *comm, void *p)
 	ls_comm_free(comm->comm, p);
 }
 
+void lockstep_comm_stream(struct lockstep_comm *comm, void *stream)
+{
+	comm->comm->stream = stream;
+}
+
 /* A lockstep_coll is an ls_request: the struct has no public content. */
 lockstep_status lockstep_coll_init(struct lockstep_comm *comm, enum lockstep_coll_kind kind, const void *send, void *recv, size_t count,
 	enum lockstep_dtype dtype, enum lockstep_reduce_op op, int root, struct lockstep_coll **ret, struct lockstep_err *err)
@@ -163,6 +168,13 @@ lockstep_status lockstep_coll_wait(struct lockstep_coll *coll, struct lockstep_e
 void lockstep_coll_free(struct lockstep_coll *coll)
 {
 	ls_request_free((struct ls_request *)coll);
+}
+
+lockstep_status lockstep_coll_gpu_ms(struct lockstep_coll *coll, double *ret, struct lockstep_err *err)
+{
+	struct ls_err e = LS_ERR_INIT;
+
+	return give(ls_request_gpu_ms((struct ls_request *)coll, ret, &e), &e, err);
 }
 
 const char *lockstep_coll_algorithm(const struct lockstep_coll *coll)

@@ -79,7 +79,7 @@ static ls_status start(struct lockstep *ls, const struct lockstep_options *opt, 
 	st = ls_vote(ls, NULL, open_parts(ls, opt, err), err);
 	if (st)
 		return st;
-	ls->step_began_s = ls_clock_s();
+	ls_step_begin(ls, 0);
 	ls->next_save_s = ls->step_began_s + (double)ls->set.every_seconds;
 	return LS_OK;
 }
@@ -88,13 +88,14 @@ static ls_status start(struct lockstep *ls, const struct lockstep_options *opt, 
 static void release(struct lockstep *ls, bool orderly)
 {
 	if (ls->comm) {
-		ls_buckets_release(ls);
+		ls_buckets_release(ls, orderly);
 		ls_control_close(ls);
 	}
 	ls_saves_close(ls);
 	ls_states_release(ls);
 	ls_sampler_release(&ls->sampler);
 	ls_store_close(ls->store);
+	ls_comm_close(ls->gpu, orderly);
 	ls_comm_close(ls->comm, orderly);
 	free(ls->votes);
 	free(ls);
@@ -174,25 +175,41 @@ int lockstep_local_rank(const struct lockstep *ls)
 	return ls->local_rank;
 }
 
+/* For GPU memory the host waits for what the program's stream has to do before, too, and cannot tell the two apart: that counts as no
+ * waiting for other ranks. */
+static lockstep_status given(struct lockstep *ls, const struct ls_comm *c, double began_s, ls_status st, const struct ls_err *e, struct lockstep_err *err)
+{
+	return c && c == ls->gpu ? ls_give(ls, st, e, err) : ls_give_waited(ls, began_s, st, e, err);
+}
+
 lockstep_status lockstep_broadcast(struct lockstep *ls, void *buf, size_t bytes, int root, struct lockstep_err *err)
 {
 	struct ls_err e = LS_ERR_INIT;
-	ls_status st;
+	struct ls_comm *c = NULL;
+	double began = ls_clock_s();
+	ls_status st = LS_OK;
 
 	if (root < 0 || root >= ls->world)
 		st = ls_fail(
 			&e, LS_USAGE, 0, "broadcast from rank %d: the world has ranks 0 to %d", root, ls->world - 1);
-	else
-		st = ls_run_broadcast(ls->comm, buf, bytes, root, &e);
-	return ls_give(ls, st, &e, err);
+	if (!st)
+		st = ls_group_for(ls, buf, &c, &e);
+	if (!st)
+		st = ls_run_broadcast(c, buf, bytes, root, &e);
+	return given(ls, c, began, st, &e, err);
 }
 
 lockstep_status lockstep_sum_f64(struct lockstep *ls, double *values, size_t count, struct lockstep_err *err)
 {
 	struct ls_err e = LS_ERR_INIT;
 	struct ls_coll sum = { LS_ALL_REDUCE, LS_F64, LS_SUM, 0, count, values, values };
+	struct ls_comm *c = NULL;
+	double began = ls_clock_s();
+	ls_status st = ls_group_for(ls, values, &c, &e);
 
-	return ls_give(ls, ls_run_coll(ls->comm, &sum, &e), &e, err);
+	if (!st)
+		st = ls_run_coll(c, &sum, &e);
+	return given(ls, c, began, st, &e, err);
 }
 
 lockstep_status lockstep_alloc(struct lockstep *ls, size_t bytes, void **ret, struct lockstep_err *err)
@@ -210,8 +227,9 @@ void lockstep_free(struct lockstep *ls, void *p)
 lockstep_status lockstep_barrier(struct lockstep *ls, struct lockstep_err *err)
 {
 	struct ls_err e = LS_ERR_INIT;
+	double began = ls_clock_s();
 
-	return ls_give(ls, ls_run_barrier(ls->comm, &e), &e, err);
+	return ls_give_waited(ls, began, ls_run_barrier(ls->comm, &e), &e, err);
 }
 
 void lockstep_sampler_next(struct lockstep *ls, int64_t *ret_indices)

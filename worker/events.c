@@ -107,16 +107,22 @@ static void progress_for_people(struct lockstep *ls, long long step, double loss
 		fprintf(stderr, "lockstep: step %lld  loss %.4f  %.0f samples/s\n", step, loss, samples_per_s);
 }
 
-void ls_event_progress(struct lockstep *ls, long long step, double loss, long long samples, double seconds)
+/* Milliseconds, to the microsecond. */
+static const char *ms_text(char ret[40], double seconds)
 {
-	char exact[40], ms[40];
+	return ls_event_digits(ret, (double)(int64_t)(seconds * 1e6) / 1e3);
+}
+
+void ls_event_progress(struct lockstep *ls, long long step, double loss, long long samples, double seconds, double waited_s)
+{
+	char exact[40], ms[40], waited[40];
 
 	if (ls->events.plain)
 		progress_for_people(ls, step, loss, seconds > 0 ? (double)samples * ls->world / seconds : 0);
 	else
-		ls_event_send(ls, "progress step=%lld total=%lld loss=%s samples=%lld ms=%s epoch=%lld", step,
-			(long long)ls->set.total_steps, ls_event_exact(exact, loss), samples,
-			ls_event_digits(ms, (double)(int64_t)(seconds * 1e6) / 1e3), (long long)ls->sampler.epoch);
+		ls_event_send(ls, "progress step=%lld total=%lld loss=%s samples=%lld ms=%s epoch=%lld wait_ms=%s", step,
+			(long long)ls->set.total_steps, ls_event_exact(exact, loss), samples, ms_text(ms, seconds),
+			(long long)ls->sampler.epoch, ms_text(waited, waited_s));
 }
 
 static const char *const names[] = {
@@ -141,4 +147,10 @@ lockstep_status ls_give(struct lockstep *ls, ls_status st, const struct ls_err *
 		ls->failed = true;
 	ls_event_send(ls, "error status=%s rank=%d text=%s", names[ls_status_public(st)], e->rank, e->text);
 	return ls_status_public(st);
+}
+
+lockstep_status ls_give_waited(struct lockstep *ls, double began_s, ls_status st, const struct ls_err *e, struct lockstep_err *err)
+{
+	ls->waited_s += ls_clock_s() - began_s;
+	return ls_give(ls, st, e, err);
 }

@@ -55,15 +55,17 @@ ls_status ls_settings_merge(const struct lockstep_options *opt, struct ls_settin
 		if (st)
 			return st;
 	}
-	st = ls_env_number("LOCKSTEP_CHECKPOINT_KEEP", 1, opt->keep ? opt->keep : 3, &keep, err);
+	st = ls_env_number("LOCKSTEP_CHECKPOINT_KEEP", 0, opt->keep ? opt->keep : 3, &keep, err);
 	if (st)
 		return st;
 	ret->keep = keep > INT32_MAX ? INT32_MAX : (int)keep;
 	ret->total_steps = opt->total_steps;
-	ret->checkpoint_uri = ls_env_text("LOCKSTEP_CHECKPOINT_URI", opt->checkpoint_uri);
+	ret->checkpoint_uri = keep ? ls_env_text("LOCKSTEP_CHECKPOINT_URI", opt->checkpoint_uri) : NULL;
 	ret->agent = ls_env_text(LS_AGENT_ENV, NULL);
 	ret->job = ls_env_text("LOCKSTEP_JOB", "");
 	st = ls_comm_settings(&ret->comm, err);
+	if (!st)
+		st = ls_gpu_settings(ret, err);
 	if (!st)
 		st = busy_of(&ret->wait_when_busy, err);
 	return st ? st : plan_of(ret, err);

@@ -58,7 +58,7 @@ void ls_control_close(struct lockstep *ls)
 /* A program is the same with and without checkpoints: where to put them is the launcher's to say. Once is enough. */
 static void warn_no_place(struct lockstep *ls)
 {
-	if (ls->rank == 0 && !ls->told_no_place)
+	if (ls->rank == 0 && !ls->told_no_place && ls->set.keep)
 		ls_event_send(ls, "warning text=nothing is saved: neither options.checkpoint_uri nor "
 				  "LOCKSTEP_CHECKPOINT_URI says where");
 	ls->told_no_place = true;
@@ -95,7 +95,7 @@ lockstep_status lockstep_save(struct lockstep *ls, int64_t step, struct lockstep
 	if (!ls->store)
 		warn_no_place(ls);
 	st = save(ls, step, true, &e);
-	ls->step_began_s = ls_clock_s();
+	ls_step_begin(ls, 0);
 	if (st != LS_AGAIN)
 		return ls_give(ls, st, &e, err);
 	if (err) {
@@ -113,18 +113,26 @@ lockstep_status lockstep_restore(struct lockstep *ls, int64_t *ret_step, struct 
 
 	if (!st)
 		*ret_step = step;
-	ls->step_began_s = ls_clock_s();
+	ls_step_begin(ls, 0);
 	return ls_give(ls, st, &e, err);
 }
 
-/* The work of lockstep_step_end() after the report. */
-static ls_status step_end(struct lockstep *ls, long long step, struct ls_err *err)
+void ls_step_begin(struct lockstep *ls, double waited_s)
+{
+	ls->step_began_s = ls_clock_s() - waited_s;
+	ls->waited_s = waited_s;
+}
+
+/* The work of lockstep_step_end() after the report. A save is no part of any step's time; the vote is one of the next step's. */
+static ls_status step_end(struct lockstep *ls, long long step, double *ret_waited_s, struct ls_err *err)
 {
 	bool due = ls->set.every_steps && step % ls->set.every_steps == 0;
+	double began = ls_clock_s();
 	ls_status st = ls_buckets_agree(ls, err);
 
 	if (!st)
 		st = ls_control_wait(ls, err);
+	*ret_waited_s = ls_clock_s() - began;
 	if (st)
 		return st;
 	due |= ls->save_wanted || ls->stop_wanted;
@@ -143,11 +151,12 @@ lockstep_status lockstep_step_end(
 	struct lockstep *ls, int64_t step, double loss, int64_t samples, struct lockstep_err *err)
 {
 	struct ls_err e = LS_ERR_INIT;
+	double waited_s;
 	ls_status st;
 
-	ls_event_progress(ls, step, loss, samples, ls_clock_s() - ls->step_began_s);
-	st = step_end(ls, step, &e);
-	ls->step_began_s = ls_clock_s();
+	ls_event_progress(ls, step, loss, samples, ls_clock_s() - ls->step_began_s, ls->waited_s);
+	st = step_end(ls, step, &waited_s, &e);
+	ls_step_begin(ls, waited_s);
 	if (st)
 		return ls_give(ls, st, &e, err);
 	ls->failed = false; /* whatever the program did wrong before, it is in step with the others again */

@@ -4,9 +4,9 @@
  *     options.c   options and environment                   state.c     what a checkpoint holds; who writes what
  *     vote.c      "did it work everywhere?"                 snapshot.c  the copy that training waits for
  *     bucket.c    gradients                                 saver.c     the thread that carries it to the store
- *     progress.c  the end of a step                         save.c      what the ranks agree on about saves
- *     events.c    lines to the shim; errors to the caller   restore.c   the newest checkpoint: which, and from where
- *                                                           load.c      its bytes, into place
+ *     gpu.c       the group of what is in GPU memory        save.c      what the ranks agree on about saves
+ *     progress.c  the end of a step                         restore.c   the newest checkpoint: which, and from where
+ *     events.c    lines to the shim; errors to the caller   load.c      its bytes, into place
  *
  * Invariant: whatever one rank decides that the others must follow (a save, a stop, a skipped checkpoint) is agreed
  * by a collective before anybody acts on it, and a rank whose own part failed still takes part in that collective.
@@ -27,7 +27,10 @@
 struct ls_settings {             /* options and environment, merged; strings are borrowed from whichever said it */
 	const char *checkpoint_uri;  /* NULL: none */
 	const char *job;
-	struct ls_comm_options comm;
+	struct ls_comm_options comm; /* of the host's group */
+	const char *backend;         /* asked for by name, or NULL */
+	size_t fuse_bytes;           /* gradients in GPU memory that are summed as one, at most; 0: each alone */
+	int wire_dtype;              /* what they travel as: an ls_dtype; -1: as they are */
 	int64_t total_steps, every_steps, every_seconds, attempt;
 	int keep;
 	int64_t memory_steps;        /* snapshots in memory between saves; 0: none */
@@ -53,15 +56,20 @@ struct ls_vote {
 	char text[512];
 };
 
-enum ls_bucket_state { LS_BUCKET_IDLE, LS_BUCKET_READY, LS_BUCKET_ACTIVE };
-
 struct ls_bucket {
 	char *name;
 	void *grad;
 	size_t count;
 	enum ls_dtype dtype;
-	enum ls_bucket_state state;
-	struct ls_request *plan;    /* made once the ranks have agreed */
+	bool on_gpu, ready;
+	bool joins;                 /* on all ranks: in GPU memory, right after the one before, of the same type */
+};
+
+/* Buckets that are summed by one operation: one, or consecutive ones in GPU memory. */
+struct ls_unit {
+	size_t first, n;
+	struct ls_part *parts;      /* NULL: one bucket, where it is */
+	struct ls_request *plan;
 };
 
 struct ls_state {
@@ -103,7 +111,7 @@ struct ls_saving {
 };
 
 struct lockstep {
-	struct ls_comm *comm;
+	struct ls_comm *comm;    /* the host's group: what is in host memory, votes, control */
 	int rank, world, local_rank;
 	char host[64];
 	struct ls_settings set;
@@ -112,9 +120,12 @@ struct lockstep {
 	bool failed;             /* this rank's collectives no longer match the others': it leaves alone */
 
 	struct ls_bucket *buckets;
-	size_t n_buckets;
-	size_t next_bucket;      /* the first that is not active in this step */
+	size_t n_buckets, n_ready;
+	struct ls_unit *units;   /* made once the ranks have agreed */
+	size_t n_units, next_unit; /* next: the first that is not started in this step */
 	bool buckets_agreed;
+	struct ls_comm *gpu;     /* NULL: nothing in GPU memory yet */
+	void *stream, *ready_stream; /* the program's, for what it puts there; that of this step's gradients */
 
 	struct ls_state *states;
 	size_t n_states;
@@ -151,6 +162,7 @@ struct lockstep {
 	struct ls_request *control_plan;
 	bool control_active, stop_wanted, save_wanted; /* wanted: agreed, and not acted upon yet */
 	double step_began_s;
+	double waited_s;         /* since then, inside calls that exchange something with other ranks */
 };
 
 /* options.c */
@@ -169,7 +181,14 @@ ls_status ls_agree(struct lockstep *ls, const char *what, const struct ls_strv *
 
 /* bucket.c */
 ls_status ls_buckets_agree(struct lockstep *ls, struct ls_err *err);
-void ls_buckets_release(struct lockstep *ls);
+void ls_buckets_release(struct lockstep *ls, bool orderly);
+
+/* gpu.c */
+ls_status ls_gpu_settings(struct ls_settings *ret, struct ls_err *err);
+/* Make ls->gpu, once. Collective. */
+ls_status ls_gpu_open(struct lockstep *ls, struct ls_err *err);
+/* The group for what is at `at`; collective the first time that this is GPU memory. */
+ls_status ls_group_for(struct lockstep *ls, const void *at, struct ls_comm **ret, struct ls_err *err);
 
 /* state.c */
 ls_status ls_states_agree(struct lockstep *ls, struct ls_err *err); /* and deal them out: sets owner */
@@ -224,6 +243,8 @@ ls_status ls_load(struct lockstep *ls, struct ls_source *src, struct ls_err *err
 ls_status ls_memory_restore(struct lockstep *ls, struct ls_err *err);
 
 /* progress.c */
+/* A step begins: now, or so long ago, when the ranks were agreeing on something that this step had to wait for. */
+void ls_step_begin(struct lockstep *ls, double waited_s);
 ls_status ls_control_open(struct lockstep *ls, struct ls_err *err);
 ls_status ls_control_start(struct lockstep *ls, struct ls_err *err);
 ls_status ls_control_wait(struct lockstep *ls, struct ls_err *err); /* and act on it, or set stop_wanted, save_wanted */
@@ -232,11 +253,13 @@ void ls_control_close(struct lockstep *ls);
 /* events.c */
 void ls_events_open(struct ls_events *ev);
 void ls_event_send(struct lockstep *ls, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void ls_event_progress(struct lockstep *ls, long long step, double loss, long long samples, double seconds);
+void ls_event_progress(struct lockstep *ls, long long step, double loss, long long samples, double seconds, double waited_s);
 /* The caller's status and sentence; what is final is told to the shim, once, here. */
 /* comm.c: what a status is to the program. */
 lockstep_status ls_status_public(ls_status st);
 lockstep_status ls_give(struct lockstep *ls, ls_status st, const struct ls_err *e, struct lockstep_err *err);
+/* The same after a call that exchanged something with other ranks: training stood in it since `began_s`. */
+lockstep_status ls_give_waited(struct lockstep *ls, double began_s, ls_status st, const struct ls_err *e, struct lockstep_err *err);
 
 /* signal.c */
 void ls_signal_watch(void);   /* SIGTERM becomes a flag; calls nest */

@@ -197,6 +197,8 @@ static ls_status fill(struct lockstep *ls, const struct ls_snap_head *snap, stru
 	ls_time_rfc3339(c->time);
 	ls_strv_addf(&c->versions, "lockstep=%s", LOCKSTEP_VERSION);
 	ls_strv_addf(&c->versions, "%s=%s", ls->comm->backend->name, ls->comm->library);
+	if (ls->gpu)
+		ls_strv_addf(&c->versions, "%s=%s", ls->gpu->backend->name, ls->gpu->library);
 	c->job = strdup(ls->set.job);
 	c->shards = calloc((size_t)ls->world, sizeof(*c->shards));
 	if (c->versions.oom || !c->job || !c->shards)

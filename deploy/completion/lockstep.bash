@@ -92,9 +92,10 @@ _lockstep_bench() {
 	--plot) _lockstep_files '*.svg'; return ;;
 	--hostfile | --python) _lockstep_files '*'; return ;;
 	--backend) _lockstep_words auto shm mpi hier; return ;;
+	--device) _lockstep_words cpu cuda; return ;;
 	--buffers) _lockstep_words library user; return ;;
 	--place) _lockstep_words out in both; return ;;
-	--compare) _lockstep_words auto shm shm/user hier hier/user lockstep-mpi mpi torch; return ;;
+	--compare) _lockstep_words auto shm shm/user hier hier/user lockstep-mpi mpi torch nccl nccl/user peer-nccl peer-nccl/wait; return ;;
 	-d | --datatype) _lockstep_words f64 f32 f16 bf16 i64 i32 all; return ;;
 	-o | --op) _lockstep_words sum avg min max all; return ;;
 	--uri | --mib | -np | --step-ms | --saves | -[befinwcrH] | --algorithm | --contender | --rounds | --timeout) return ;;
@@ -102,7 +103,7 @@ _lockstep_bench() {
 	case ${COMP_WORDS[2]} in
 	ckpt) _lockstep_words --uri --mib --like -np --step-ms --saves --json ;;
 	*) _lockstep_words -b --minbytes -e --maxbytes -f --stepfactor -i --stepbytes -n --iters -w --warmup_iters -c --check -d --datatype \
-		-o --op -r --root -np -H --host --hostfile --oversubscribe --no-bind --backend --algorithm --buffers --place --compare --contender \
+		-o --op -r --root -np -H --host --hostfile --oversubscribe --no-bind --device --backend --algorithm --buffers --place --compare --contender \
 		--python --rounds --timeout --json --csv --plot ;;
 	esac
 }

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static lockstep_status sum_ten_times(struct lockstep_comm *comm, struct lockstep_coll *op, float *x, size_t n, struct lockstep_err *err)
 {
@@ -45,6 +46,10 @@ int main(int argc, char **argv)
 	lockstep_status st;
 
 	st = lockstep_comm_open(&opt, &comm, &err);
+	if (!st && !strcmp(lockstep_comm_backend(comm), "nccl")) {
+		st = LOCKSTEP_USAGE;
+		snprintf(err.text, sizeof(err.text), "this program fills its buffer from the host, and nccl's is GPU memory: choose another backend");
+	}
 	if (!st)
 		st = lockstep_comm_alloc(comm, n * sizeof(float), &x, &err);
 	if (!st)

@@ -39,9 +39,11 @@ typedef int (*lockstep_allgather_fn)(void *ctx, const void *mine, void *all, siz
 
 struct lockstep_comm_options {       /* zero means the default; the environment of the same name wins where noted */
 	int rank, world;                 /* with allgather */
-	lockstep_allgather_fn allgather; /* NULL: MPI, which is initialised if it is not. Given: MPI is not used; one node only */
+	lockstep_allgather_fn allgather; /* NULL: MPI, which is initialised if it is not. Given: MPI is not used; on one node, but for nccl,
+					  * which may call it as long as the group is open, in lockstep_coll_init */
 	void *ctx;
-	const char *backend;             /* "auto", "shm", "mpi", "hier"; LOCKSTEP_BACKEND wins */
+	const char *backend;             /* "auto", "shm", "mpi", "hier", "nccl"; LOCKSTEP_BACKEND wins. "auto" never means nccl: on a GPU it
+					  * must be said */
 	const char *algorithm;           /* docs/collectives.md; LOCKSTEP_ALGORITHM wins */
 	int progress_thread;             /* 1: operations also advance while the caller computes, on a core to spare; LOCKSTEP_PROGRESS wins */
 };
@@ -53,9 +55,13 @@ int lockstep_comm_world_size(const struct lockstep_comm *comm);
 int lockstep_comm_local_rank(const struct lockstep_comm *comm);
 const char *lockstep_comm_backend(const struct lockstep_comm *comm); /* the one in use: "shm" */
 
-/* 64-byte aligned, zeroed. Not collective. */
+/* 64-byte aligned, zeroed. Not collective. nccl: in the GPU's memory, where all buffers of its operations must be. */
 lockstep_status lockstep_comm_alloc(struct lockstep_comm *comm, size_t bytes, void **ret, struct lockstep_err *err);
 void lockstep_comm_free(struct lockstep_comm *comm, void *p);
+/* nccl: the CUDA stream (cudaStream_t) that makes what operations send, and reads what they give; from now on. An operation begins after all
+ * that is in the stream when it is started. What is put into the stream later does not wait for it: call lockstep_coll_wait first. NULL,
+ * the default: the legacy default stream. Other backends take no notice. */
+void lockstep_comm_stream(struct lockstep_comm *comm, void *stream);
 
 lockstep_status lockstep_coll_init(struct lockstep_comm *comm, enum lockstep_coll_kind kind, const void *send, void *recv,
 	size_t count, enum lockstep_dtype dtype, enum lockstep_reduce_op op, int root, struct lockstep_coll **ret,
@@ -64,6 +70,9 @@ lockstep_status lockstep_coll_start(struct lockstep_coll *coll, struct lockstep_
 lockstep_status lockstep_coll_test(struct lockstep_coll *coll, int *ret_done, struct lockstep_err *err);
 lockstep_status lockstep_coll_wait(struct lockstep_coll *coll, struct lockstep_err *err);
 void lockstep_coll_free(struct lockstep_coll *coll);
+/* nccl, after a wait: how long the operation took on the GPU, in milliseconds, from when its data was ready to its end; it includes
+ * waiting for other ranks. LOCKSTEP_USAGE elsewhere. */
+lockstep_status lockstep_coll_gpu_ms(struct lockstep_coll *coll, double *ret, struct lockstep_err *err);
 const char *lockstep_coll_algorithm(const struct lockstep_coll *coll); /* the one chosen: "direct" */
 
 #ifdef __GNUC__

@@ -88,19 +88,27 @@ int lockstep_rank(const struct lockstep *ls);
 int lockstep_world_size(const struct lockstep *ls);
 int lockstep_local_rank(const struct lockstep *ls);
 
-/* Collectives beside the gradients; every rank calls them in the same order. In place. */
+/* Collectives beside the gradients; every rank calls them in the same order. In place. In GPU memory, too (by NCCL), if it is so on
+ * all ranks. */
 lockstep_status lockstep_broadcast(struct lockstep *ls, void *buf, size_t bytes, int root, struct lockstep_err *err);
 lockstep_status lockstep_sum_f64(struct lockstep *ls, double *values, size_t count, struct lockstep_err *err);
 lockstep_status lockstep_barrier(struct lockstep *ls, struct lockstep_err *err);
 
-/* Memory that ranks of one node can reach in each other: gradients in it are summed without a copy (docs/collectives.md). 64-byte
+/* Host memory that ranks of one node can reach in each other: gradients in it are summed without a copy (docs/collectives.md). 64-byte
  * aligned, zeroed; it lives until lockstep_free or lockstep_finish. Not collective. Elsewhere it is ordinary memory. */
 lockstep_status lockstep_alloc(struct lockstep *ls, size_t bytes, void **ret, struct lockstep_err *err);
 void lockstep_free(struct lockstep *ls, void *p);
 
+/* The CUDA stream (cudaStream_t) in which the program makes its gradients, from now on. NULL, the default: the legacy default stream. */
+void lockstep_stream(struct lockstep *ls, void *stream);
+
 /* Gradient buckets: register all once, before the first lockstep_bucket_ready; the ranks then compare what they
  * registered, and a mismatch is LOCKSTEP_USAGE with the rank and tensor on every rank. F64, F32, F16 and BF16. *ret is the
- * bucket's index. */
+ * bucket's index.
+ *
+ * Gradients in GPU memory (on every rank, or on none) are averaged by NCCL. lockstep_bucket_ready then means: what is in the stream now makes
+ * the gradient. The sum begins when that is done, on a stream of the library's; the call itself waits for nothing. lockstep_bucket_wait returns
+ * when all sums are done: the host waits, so that a rank that is lost is an error here and not a hang. docs/collectives.md: nccl. */
 lockstep_status lockstep_bucket_add(struct lockstep *ls, const char *name, void *grad, size_t count,
 	enum lockstep_dtype dtype, int *ret, struct lockstep_err *err);
 lockstep_status lockstep_bucket_ready(struct lockstep *ls, int bucket, struct lockstep_err *err);

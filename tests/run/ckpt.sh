@@ -5,6 +5,11 @@
 "$B/tests/test_safetensors" --write model.safetensors
 "$B/tests/test_safetensors" --read model.safetensors | grep -v __metadata__ | sort >want
 
+for command in ckpt report; do
+	expect_eq "$command: an option that is none" "lockstep $command: unrecognized option '--kepe'"$'\n'"lockstep $command --help lists the options" \
+		"$(lockstep $command --kepe 2>&1)"
+done
+expect_eq "a value that reads like a command" "lockstep bench ckpt --help lists the options" "$(lockstep bench --uri ckpt 2>&1)"
 out=$(lockstep ckpt import model.safetensors new/store 2>&1)
 expect_eq "a store whose parent is not there is refused" 1 $((!!$?))
 out=$(lockstep ckpt import model.safetensors store --step 300 2>&1)

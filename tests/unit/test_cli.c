@@ -268,7 +268,7 @@ static void test_log_foreign(void)
 
 static const struct { const char *file; int sockets, cores, numa, gpus, rdma; const char *gpu0; } nodes[] = {
 	{ "dgx-h100", 2, 112, 2, 8, 12, "0000:1b:00.0" },
-	{ "dgx-a100", 2, 128, 8, 8, 11, "0000:07:00.0" },
+	{ "dgx-a100", 2, 128, 8, 8, 12, "0000:07:00.0" },
 	{ "laptop", 1, 4, 1, 0, 0, "" },
 	{ "server", 2, 64, 2, 0, 1, "" },
 	{ "snc4-4gpu", 1, 48, 4, 4, 0, "0000:17:00.0" },

@@ -1,4 +1,5 @@
-/* test_copy.c -- state in a GPU's memory is saved and restored; the GPU is tests/fake/libcuda.c. */
+/* test_copy.c -- state in a GPU's memory is saved and restored; the GPU is tests/fake/cuda.cc: its memory faults when we touch it, and
+ * copies happen when they are waited for and no sooner, so code that forgets either is found out. */
 #include "lockstep/lockstep.h"
 #include "tests/unit/world.h"
 
@@ -136,6 +137,7 @@ int main(void)
 	if (getenv(RANK_MODE))
 		return inner();
 	CU_initialize_registry();
+	setenv("FAKE_CUDA", "guard,lazy", 1);
 	suite = CU_add_suite("copy", NULL, NULL);
 	CU_add_test(suite, "state in a GPU's memory", test_gpu);
 	CU_basic_set_mode(CU_BRM_VERBOSE);

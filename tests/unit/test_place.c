@@ -5,6 +5,7 @@
 #include "core/io.h"
 #include "core/place.h"
 #include "launcher/topo_show.h"
+#include "tests/unit/fake_nvml.h"
 
 #include <CUnit/Basic.h>
 #include <stdio.h>
@@ -50,15 +51,33 @@ static const struct {
 	{ "a GPU near nothing takes what nobody nearer wants", "far-gpu", 2,  LS_BIND_AUTO, "far-gpu.np2" },
 };
 
-static ls_status place(const char *source, int ranks, enum ls_bind bind, struct ls_place *ret, struct ls_err *err)
+/* GPUs by fake_nvml.h; NULL: its library is not asked, the variable not set. */
+static const struct {
+	const char *says, *machine, *nvml, *visible, *expected;
+} gpu_replays[] = {
+	{ "visible ones in their order", "dgx-h100", NULL, "6,7,0", "dgx-h100.visible" },
+	{ "two GPUs of eight in instances, ranks by UUID", "dgx-a100",
+		"gpu=0000:07:00.0 mig=3g.40gb mig=3g.40gb gpu=0000:0f:00.0 gpu=0000:47:00.0 gpu=0000:4e:00.0 gpu=0000:87:00.0 "
+		"gpu=0000:90:00.0 gpu=0000:b7:00.0 gpu=0000:bd:00.0 mig=1g.10gb mig=2g.20gb mig=4g.40gb", NULL, "dgx-a100.mig" },
+	{ "no PCI bus: NVIDIA's library alone knows of GPUs", "recorded-vm", "gpu=0000:00:07.0", NULL, "recorded-vm.gpu" },
+	{ "a real one, seen from a container of four cores", "recorded-dgx2", NULL, "0,3,8,15", "recorded-dgx2.visible" },
+};
+
+static ls_status place_with(const char *source, const char *nvml, const char *visible, int ranks, enum ls_bind bind, struct ls_place *ret,
+	struct ls_err *err)
 {
 	struct ls_topo *topo = NULL;
-	ls_status st = ls_topo_open(source, true, &topo, err);
+	ls_status st = fake_nvml_open(source, nvml, visible, NULL, &topo, err);
 
 	if (!st)
 		st = ls_place_host(topo, ranks, bind, ret, err);
 	ls_topo_close(topo);
 	return st;
+}
+
+static ls_status place(const char *source, int ranks, enum ls_bind bind, struct ls_place *ret, struct ls_err *err)
+{
+	return place_with(source, NULL, NULL, ranks, bind, ret, err);
 }
 
 static char *plan_text(const struct ls_place *plan)
@@ -104,26 +123,34 @@ static void compare(const char *says, const char *path, const char *got)
 	ls_str_release(&lines);
 }
 
-static void test_replays(void)
+static void replay(const char *says, const char *machine, const char *nvml, const char *visible, int ranks, enum ls_bind bind,
+	const char *expected)
 {
 	char source[256], path[256], *text;
+	struct ls_place plan = { 0 };
+	struct ls_err err = LS_ERR_INIT;
+
+	snprintf(source, sizeof(source), DATA "%s.xml", machine);
+	snprintf(path, sizeof(path), DATA "%s.expected", expected);
+	if (place_with(source, nvml, visible, ranks, bind, &plan, &err)) {
+		check(says, false, err.text);
+		return;
+	}
+	text = plan_text(&plan);
+	compare(says, path, text);
+	free(text);
+	ls_place_release(&plan);
+}
+
+static void test_replays(void)
+{
 	size_t i;
 
-	for (i = 0; i < COUNT(replays); i++) {
-		struct ls_place plan = { 0 };
-		struct ls_err err = LS_ERR_INIT;
-
-		snprintf(source, sizeof(source), DATA "%s.xml", replays[i].machine);
-		snprintf(path, sizeof(path), DATA "%s.expected", replays[i].expected);
-		if (place(source, replays[i].ranks, replays[i].bind, &plan, &err)) {
-			check(replays[i].says, false, err.text);
-			continue;
-		}
-		text = plan_text(&plan);
-		compare(replays[i].says, path, text);
-		free(text);
-		ls_place_release(&plan);
-	}
+	for (i = 0; i < COUNT(replays); i++)
+		replay(replays[i].says, replays[i].machine, NULL, NULL, replays[i].ranks, replays[i].bind, replays[i].expected);
+	for (i = 0; i < COUNT(gpu_replays); i++)
+		replay(gpu_replays[i].says, gpu_replays[i].machine, gpu_replays[i].nvml, gpu_replays[i].visible, LS_RANKS_AUTO, LS_BIND_AUTO,
+			gpu_replays[i].expected);
 }
 
 /* --- small plans ------------------------------------------------------------------------------------------------ */
@@ -387,6 +414,7 @@ int main(void)
 
 	seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
 	printf("SEED=%u\n", seed);
+	fake_nvml_load();
 	if (CU_initialize_registry() || !(suite = CU_add_suite("place", NULL, NULL)))
 		return 1;
 	CU_add_test(suite, "whole machines against expected plans", test_replays);

@@ -1,6 +1,7 @@
 /* test_rank.c -- the life of a rank with real MPI processes: checkpoints that come back, are passed over or cannot
  * be written, and stops that all ranks make together. Every row runs on all ranks; each checks that all were told
  * the same. */
+#include "core/event.h"
 #include "core/hold.h"
 #include "core/hold_wire.h"
 #include "core/io.h"
@@ -618,6 +619,54 @@ static void rows_small(void)
 	fresh_directory();
 }
 
+/* What a step waited for other ranks is told, and is a part of its time; a save ends the account. */
+static void rows_waiting(void)
+{
+	struct lockstep *ls = open_with(NULL, "d", N / 2);
+	struct lockstep_err err = { 0 };
+	double value = 1, before = 0, ms, wait_ms;
+	int bucket, call;
+	char text[256];
+
+	check(!lockstep_bucket_add(ls, "w", mine.weight[0], N, LOCKSTEP_F32, &bucket, &err), "a bucket", err.text);
+	for (call = 0; call < 5; call++) {
+		lockstep_status st = call == 0 ? lockstep_bucket_ready(ls, bucket, &err) : call == 1 ? lockstep_bucket_wait(ls, &err) :
+			call == 2 ? lockstep_barrier(ls, &err) : call == 3 ? lockstep_sum_f64(ls, &value, 1, &err) :
+			lockstep_broadcast(ls, &value, sizeof(value), 0, &err);
+
+		check(!st && ls->waited_s > before, "every call that exchanges something counts", err.text);
+		before = ls->waited_s;
+	}
+	told();
+	check(!lockstep_step_end(ls, 1, 0.5, 4, &err), "a step", err.text);
+	snprintf(text, sizeof(text), "%s", told());
+	text[strcspn(text, "\n")] = '\0';
+	ms = ls_event_num(text, "ms", -1);
+	wait_ms = ls_event_num(text, "wait_ms", -1);
+	check(wait_ms > 0 && wait_ms <= ms && wait_ms <= before * 1e3 && wait_ms > before * 1e3 - 0.01, "it is told, with the step", text);
+	check(!lockstep_step_end(ls, 2, 0.5, 4, &err) && ls->waited_s < before + 1, "the next step's begins with the vote", "");
+	check(ls_clock_s() - ls->step_began_s >= ls->waited_s, "which is a part of that step", "");
+	check(!lockstep_save(ls, 2, &err) && ls->waited_s == 0, "and a save is a part of none", "");
+	lockstep_finish(ls);
+}
+
+/* For measurements: nothing is saved nor looked for, wherever the program wants it. */
+static void rows_keep_none(void)
+{
+	struct lockstep_err err = { 0 };
+	struct lockstep *ls;
+	int64_t step = -1;
+
+	setenv("LOCKSTEP_CHECKPOINT_KEEP", "0", 1);
+	told();
+	ls = open_usual();
+	check(!ls->store && !lockstep_restore(ls, &step, &err) && step == 0, "nothing is restored", err.text);
+	check(!lockstep_save(ls, 1, &err), "a save is no error", err.text);
+	check(!strstr(told(), "warning"), "and no reason to warn", "");
+	lockstep_finish(ls);
+	unsetenv("LOCKSTEP_CHECKPOINT_KEEP");
+}
+
 static const struct {
 	const char *says;
 	struct { const char *name; int64_t rows; } parts[2];
@@ -905,6 +954,8 @@ static int rank_mode(void)
 	rows_publish_again();
 	rows_leave_alone();
 	rows_small();
+	rows_waiting();
+	rows_keep_none();
 	rows_forged();
 	rows_memory();
 	rows_environment();

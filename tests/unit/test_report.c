@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -199,6 +200,14 @@ static const struct {
 		HEAD ROW(0, 0, 1, 1, 1000, 101) ROW(0, 1, 1, 1, 1000, 101)
 		ROW(0, 0, 2, 1, 1000, 102) ROW(0, 1, 2, 1, 1000, 102),
 		{ "<dt>Throughput</dt><dd>64</dd>" } },
+	{ "time in communication is a sentence and a curve", "{}",
+		HEAD "0,0,1,0,1,32,10,1,2\n0,1,1,0,1,32,10,1,4\n",
+		{ ">30.0% of the ranks’ time went into communication.", "in communication (mean)\",\"x\":[1],\"y\":[3]" } },
+	{ "a run that began before it was told has both kinds of rows", "{}",
+		LS_STEPS_HEADER_OLD "\n" ROW(0, 0, 1, 1, 10, 1) "0,0,2,0,1,32,10,2,1\n",
+		{ ">10.0% of the ranks", "and 2 rows", "!could not be read" } },
+	{ "and who does not tell has neither", "{}", HEAD ROW(0, 0, 1, 1, 10, 1) "0,0,2,0,1,32,10,2,nan\n",
+		{ "and 2 rows", "!ommunication", "!could not be read" } },
 	{ "a line cut by a kill does not count", "{}", HEAD ROW(0, 0, 1, 2, 1, 1) "0,0,2,0,1,32,1,17",
 		{ "and 1 row of steps.csv.", "!could not be read" } },
 	{ "a line cut and written on is counted as unreadable", "{}",
@@ -313,9 +322,15 @@ static const struct {
 } lines[] = {
 	{ "0,1,2,3,0.5,64,7.25,1700000000.5", true },
 	{ "0,0,0,0,nan,0,0,1", true },
+	{ "0,1,2,3,0.5,64,7.25,1700000000.5,1.5", true },
+	{ "0,1,2,3,0.5,64,7.25,1,nan", true },
 	{ "4095,16383,1000000000000000,0,-inf,0,1e9,1", true },
 	{ "", false },
 	{ LS_STEPS_HEADER, false },
+	{ LS_STEPS_HEADER_OLD, false },
+	{ "0,1,2,3,0.5,64,7.25,1,-1", false },
+	{ "0,1,2,3,0.5,64,7.25,1,inf", false },
+	{ "0,1,2,3,0.5,64,7.25,1,2,3", false },
 	{ "0,1,2,3,0.5,64,7.25", false },
 	{ "0,1,2,3,0.5,64,7.25,", false },
 	{ "0,1,2,3,0.5,64,7.25,1,", false },
@@ -343,7 +358,10 @@ static void test_lines(void)
 			lines[i].line);
 	check(ls_step_row_parse(lines[0].line, strlen(lines[0].line), &row), "line", lines[0].line);
 	CU_ASSERT(row.attempt == 0 && row.rank == 1 && row.step == 2 && row.epoch == 3 && row.loss == 0.5);
-	CU_ASSERT(row.samples == 64 && row.ms == 7.25 && row.unix_s == 1700000000.5);
+	CU_ASSERT(row.samples == 64 && row.ms == 7.25 && row.unix_s == 1700000000.5 && isnan(row.wait_ms));
+	CU_ASSERT(ls_step_row_parse("0,1,2,3,0.5,64,7.25,8,1.5", 25, &row) && row.unix_s == 8 && row.wait_ms == 1.5);
+	CU_ASSERT(ls_step_row_parse_any("0,1,2,3,0.5,64,nan,1", 20, &row) && isnan(row.ms));
+	CU_ASSERT(!ls_step_row_parse_any("0,1,2,3,0.5,64,-1,1", 19, &row));
 	check(!ls_step_row_parse("0,1,2,3,0.5,64,7,1\0" "1", 20, &row), "line", "with a NUL inside");
 }
 
@@ -568,6 +586,22 @@ static int remove_dir(void)
 	return ls_remove_tree(dir, NULL) ? -1 : 0;
 }
 
+/* rename() would replace it; a report to /dev/null would take that from everybody. */
+static void test_no_file(void)
+{
+	char path[300];
+	struct stat sb;
+	struct ls_err err = LS_ERR_INIT;
+
+	snprintf(path, sizeof(path), "%s/pipe", dir);
+	CU_ASSERT(mkfifo(path, 0600) == 0);
+	put("job.json", "{}", 2);
+	CU_ASSERT(ls_report_write(dir, path, &err) == LS_USAGE);
+	check(strstr(err.text, "/pipe is no regular file") != NULL, "a pipe is named", err.text);
+	CU_ASSERT(stat(path, &sb) == 0 && S_ISFIFO(sb.st_mode));
+	unlink(path);
+}
+
 int main(void)
 {
 	CU_pSuite suite;
@@ -584,6 +618,7 @@ int main(void)
 	CU_add_test(suite, "steps.csv cut at any byte", test_cut);
 	CU_add_test(suite, "a line without an end", test_long_line);
 	CU_add_test(suite, "damaged steps.csv", test_fuzz);
+	CU_add_test(suite, "no file", test_no_file);
 	CU_add_test(suite, "axes", test_axes);
 	CU_add_test(suite, "numbers and times", test_numbers);
 	CU_add_test(suite, "quantiles", test_quantiles);

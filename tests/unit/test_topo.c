@@ -39,11 +39,12 @@ static const struct {
 } machines[] = {
 	{ "a laptop's graphics are no GPU",             DATA "laptop.xml",    1, 1,   4,   8, 0,  1 },
 	{ "two sockets",                                DATA "server.xml",    2, 2,  64, 128, 0,  2 },
-	{ "NPS4 makes eight domains",                   DATA "dgx-a100.xml",  2, 8, 128, 256, 8, 12 },
+	{ "NPS4 makes eight domains",                   DATA "dgx-a100.xml",  2, 8, 128, 256, 8, 13 },
 	{ "an NVSwitch is no GPU",                      DATA "dgx-h100.xml",  2, 2, 112, 224, 8, 13 },
 	{ "SNC4",                                       DATA "snc4-4gpu.xml", 1, 4,  48,  96, 4,  2 },
 	{ "a cpuset hides cores, not devices",          DATA "container.xml", 2, 2,   5,  10, 4,  2 },
 	{ "a GPU without locality",                     DATA "far-gpu.xml",   2, 2,  16,  16, 2,  1 },
+	{ "sixteen GPUs of a real DGX-2, in a job of four cores", DATA "recorded-dgx2.xml", 2, 2, 4, 4, 16, 0 },
 	{ "synthetic, two threads to a core",           "pack:2 numa:1 core:8 pu:2", 2, 2, 16, 32, 0, 0 },
 	{ "two memories at the same cores: one domain", "pack:2 [numa] [numa] core:4 pu:1", 2, 2, 8, 8, 0, 0 },
 	{ "memory around memories is no domain",        "pack:2 [numa] group:2 [numa] core:2 pu:1", 2, 4, 8, 8, 0, 0 },
@@ -81,6 +82,7 @@ static const struct {
 	{ "not that of NUMA domains",            DATA "dgx-a100.xml",  4, "0000:87:00.0", "A100-SXM4-80GB", 7 },
 	{ "a GPU whose cores are few keeps them", DATA "container.xml", 3, "0000:b4:00.0", "A30", 1 },
 	{ "near the machine is near no domain",  DATA "far-gpu.xml",   1, "0000:b3:00.0", "T4", -1 },
+	{ "a name that hwloc's NVML plug-in wrote", DATA "recorded-dgx2.xml", 15, "0000:e7:00.0", "Tesla V100-SXM3-32GB-H", 1 },
 };
 
 static void test_gpus(void)

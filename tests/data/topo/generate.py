@@ -18,7 +18,9 @@ def pair(gpu, gpu_name, nic, names):
 
 
 def dgx_a100():
-    """Like a DGX A100: 2 AMD EPYC 7742, NPS4; two GPUs and two HCAs behind each of four switches."""
+    """Like a DGX A100: 2 AMD EPYC 7742, NPS4; two GPUs and two HCAs behind each of four switches. Bus numbers and NUMA domains as in a dump of
+    NCCL's (https://github.com/NVIDIA/nccl/issues/1505); `nvidia-smi topo -m` of another one has the same pairs, and the storage HCAs (mlx5_4, 5
+    and 10, 11) in domains that no GPU is in."""
     groups = [(3, "07:00.0 0f:00.0", "0c:00.0 12:00.0", 0), (1, "47:00.0 4e:00.0", "4b:00.0 54:00.0", 2),
               (7, "87:00.0 90:00.0", "8d:00.0 94:00.0", 6), (5, "b7:00.0 bd:00.0", "ba:00.0 cc:00.0", 8)]
     tree = []
@@ -26,13 +28,13 @@ def dgx_a100():
         devices = [(g, "gpu", "A100-SXM4-80GB") for g in gpus.split()]
         devices += [(n, "ib", f"mlx5_{first + i} ibp{first + i}") for i, n in enumerate(nics.split())]
         tree.append(("switch", numa, devices))
-    tree.append(("plain", 3, [("61:00.0", "roce", "mlx5_4 enp97s0f0"), ("61:00.1", "roce", "mlx5_5 enp97s0f1")]))
-    tree.append(("plain", 5, [("e1:00.0", "roce", "mlx5_10 enp225s0f0"), ("e2:00.0", "eth", "enp226s0")]))
+    tree.append(("plain", 0, [("61:00.0", "roce", "mlx5_4 enp97s0f0"), ("61:00.1", "roce", "mlx5_5 enp97s0f1")]))
+    tree.append(("plain", 4, [("e1:00.0", "roce", "mlx5_10 enp225s0f0"), ("e1:00.1", "roce", "mlx5_11 enp225s0f1"), ("e2:00.0", "eth", "enp226s0")]))
     return dict(packages=2, numas=4, cores=16, threads=2, l3=4, l3_mib=16, gib=128, cpu="AMD EPYC 7742", tree=tree)
 
 
 def dgx_h100():
-    """Like a DGX H100: 2 Xeon 8480C; every GPU behind a switch with an HCA of its own."""
+    """Like a DGX H100: 2 Xeon 8480C; every GPU behind a switch with an HCA of its own. The GPUs' bus numbers are those of nvidia-smi there."""
     rows = [(0, "1b", "18", 0), (0, "43", "40", 3), (0, "52", "4f", 4), (0, "61", "5e", 5),
             (1, "9d", "9a", 6), (1, "c3", "c0", 9), (1, "d1", "ce", 10), (1, "df", "dc", 11)]
     tree = [("switch", numa, pair(f"{gpu}:00.0", "H100 80GB HBM3", f"{nic}:00.0", f"mlx5_{i} ibp{i}"))
