@@ -30,6 +30,9 @@ say      = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@')
 # Asked lazily: `make quickstart` may install them first.
 MPI_CFLAGS = $(shell $(MPICC) --showme:compile 2>/dev/null)
 MPI_LIBS   = $(shell $(MPICC) --showme:link 2>/dev/null)
+# examples/gpt: a BLAS with cblas.h.
+BLAS_CFLAGS ?=
+BLAS_LIBS   ?= -lopenblas
 
 # CUDA to build with: the compiler and headers, of version 12 or newer; a driver is asked for at run time only. Without it all else is built.
 CUDA_HOME ?= $(firstword $(patsubst %/bin/nvcc,%,$(wildcard /usr/local/cuda/bin/nvcc build/cuda/bin/nvcc) $(shell command -v nvcc)))
@@ -53,7 +56,7 @@ TORTURE := $(patsubst tests/torture/%.c,$(B)/tests/%,$(wildcard tests/torture/to
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 KILL    := $(B)/tests/killat.so $(B)/tests/killsave
 BENCH   := $(patsubst bench/%_mpi.c,$(B)/bench/%,$(wildcard bench/*_mpi.c))
-EXAMPLES := $(B)/examples/allreduce $(B)/examples/digits $(B)/examples/hello
+EXAMPLES := $(B)/examples/allreduce $(B)/examples/digits $(B)/examples/gpt $(B)/examples/hello
 
 .PHONY: all parts
 all: parts $(B)/lockstep $(B)/liblockstep.so $(B)/liblockstep.a $(EXAMPLES) $(B)/bench/ckpt $(B)/bench/coll_rank $(B)/bench/coll_peer $(B)/bench/coll_peer_nccl
@@ -68,7 +71,7 @@ parts:
 $(O)/parts: always
 	@mkdir -p $(@D)
 	@echo '$(parts_found)' | cmp -s - $@ || echo '$(parts_found)' >$@
-$(O)/collectives/pack_cuda.o $(O)/collectives/kernels.fatbin: $(O)/parts
+$(O)/collectives/pack_cuda.o $(O)/collectives/kernels.fatbin $(O)/examples/gpt/gpt.o: $(O)/parts
 
 .PHONY: help
 help:
@@ -141,6 +144,26 @@ $(B)/examples/$(1): $(patsubst %.c,$(O)/%.o,$(wildcard examples/$(1)/*.c)) $(B)/
 endef
 $(foreach e,$(notdir $(EXAMPLES)),$(eval $(call example,$(e))))
 
+$(B)/examples/gpt: EXAMPLE_LIBS = $(BLAS_LIBS)
+$(O)/examples/gpt/%.o: LSFLAGS += $(BLAS_CFLAGS)
+# Loops for vectors: see the file.
+$(O)/examples/gpt/cpu_rows.o: LSFLAGS += -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math -ffinite-math-only -fno-signed-zeros
+
+# examples/gpt on GPUs: CUDA's runtime inside the program, cuBLASLt opened at run time; the toolkit's own is found without LD_LIBRARY_PATH.
+CUBLAS_MAJOR := $(if $(NVCC),$(shell sed -n 's/^.define CUBLAS_VER_MAJOR //p' $(CUDA_HOME)/include/cublas_api.h 2>/dev/null))
+GPT_CUDA_LIBS = -L$(CUDA_HOME)/lib64 -lcudart_static -lstdc++ -ldl -lrt -lpthread -Wl,-rpath,$(abspath $(CUDA_HOME)/lib64)
+GPT_CUDA := $(if $(CUBLAS_MAJOR),$(patsubst %.cu,$(O)/nvcc/%.o,$(wildcard examples/gpt/*.cu)))
+$(O)/nvcc/%.o: %.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC)
+	$(Q)$(NVCC) $(NVCCFLAGS) -Xptxas -warn-spills -MD -MF $(@:.o=.d) -c $< -o $@
+ifneq ($(GPT_CUDA),)
+$(B)/examples/gpt: $(GPT_CUDA)
+$(B)/examples/gpt: EXAMPLE_LIBS += $(GPT_CUDA_LIBS)
+$(O)/examples/gpt/gpt.o: LSFLAGS += -DGPT_CUDA
+all: $(B)/bench/gpt_step
+endif
+
 # A fresh run each time: the build folder is ours to empty. The second command of the README does the same by hand.
 .PHONY: quickstart
 quickstart: deps
@@ -171,6 +194,9 @@ $(B)/tests/test_%: $(O)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCH)) $(O
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -lcunit $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
 
 $(B)/tests/test_bench_coll: $(O)/bench/coll_data.o
+
+$(B)/tests/test_gpt: $(filter-out %/gpt.o,$(call objects,examples/gpt/*.c))
+$(B)/tests/test_gpt: MPI_LIBS += $(BLAS_LIBS)
 
 $(B)/tests/rows $(B)/tests/gpu_train: $(B)/tests/%: $(O)/tests/run/%.o $(B)/liblockstep.a
 	@mkdir -p $(@D)
@@ -212,6 +238,29 @@ $(B)/tests/test_cuda: $(O)/tests/unit/test_cuda.o $(filter $(addprefix $(O)/coll
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed -lcunit $(CORE_LIBS) $(LDFLAGS)
+
+# The GPT's kernels and its CUDA device on the CPU: NVIDIA's header of cuBLASLt, all else in its place.
+$(O)/fibre/examples/gpt/%.o $(O)/tests/unit/test_gpt_kernels.o $(O)/tests/unit/test_gpt_cuda.o: FIBRE += -Itests/fake/cudart
+$(O)/host/%.o: %.cu
+	@mkdir -p $(@D)
+	$(call say,CXX)
+	$(Q)$(CXX) $(filter-out -include tests/fake/fibre_cuda.h,$(FIBRE)) $(CUDA_CFLAGS) -x c++ -c $< -o $@
+$(B)/tests/libcublasLt.so.%: tests/fake/cublaslt_cuda.cc
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CXX) $(filter-out -include tests/fake/fibre_cuda.h -MMD -MP -fvisibility=hidden,$(FIBRE)) $(CUDA_CFLAGS) -shared -Wl,-soname,$(@F) $< -o $@
+UNIT += $(B)/tests/test_gpt_kernels $(if $(CUBLAS_MAJOR),$(B)/tests/test_gpt_cuda)
+# Old dtags: under a sanitizer it is the sanitizer's library that opens others.
+RPATH_HERE = -Wl,--disable-new-dtags -Wl,-rpath,$(abspath $(@D))
+FAKE_CUBLASLT := $(B)/tests/libcublasLt.so.$(CUBLAS_MAJOR)
+FIBRE_KERNELS := $(addprefix $(O)/,fibre/examples/gpt/kernels_cuda.o fibre/examples/gpt/attention_cuda.o tests/fake/fibre_cuda.o)
+FIBRE_GPT := $(FIBRE_KERNELS) $(O)/fibre/examples/gpt/device_cuda.o $(O)/host/examples/gpt/blas_cuda.o
+$(B)/tests/test_gpt_kernels: $(O)/tests/unit/test_gpt_kernels.o $(FIBRE_KERNELS)
+$(B)/tests/test_gpt_cuda: $(O)/tests/unit/test_gpt_cuda.o $(FIBRE_GPT) $(filter-out %/gpt.o,$(call objects,examples/gpt/*.c)) | $(FAKE_CUBLASLT)
+$(B)/tests/test_gpt_kernels $(B)/tests/test_gpt_cuda:
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CXX) $(SANFLAGS) $^ -o $@ $(RPATH_HERE) -lcunit $(BLAS_LIBS) -ldl $(LDFLAGS)
 
 $(B)/tests/coll_net: $(O)/tests/e2e/coll_net.o $(B)/liblockstep.a
 	@mkdir -p $(@D)
@@ -266,7 +315,7 @@ $(B)/tests/killsave: $(O)/tests/kill/killsave.o $(B)/liblockstep.a
 test: deps-test
 	@tests/setup-python.sh
 	@tests/setup-ompi5.sh
-	@$(MAKE) --no-print-directory all $(UNIT) $(B)/tests/rows $(B)/tests/gpu_train $(B)/tests/libnvidia-ml.so.1 $(B)/tests/libcuda.so.1
+	@$(MAKE) --no-print-directory all $(UNIT) $(B)/tests/rows $(B)/tests/gpu_train $(B)/tests/libnvidia-ml.so.1 $(B)/tests/libcuda.so.1 $(if $(CUBLAS_MAJOR),$(B)/tests/gpt_step)
 	@$(RUN) $(UNIT) tests/run/*.sh
 
 # Where there is no GPU it says so, and ends with 77.
@@ -338,6 +387,18 @@ $(B)/bench/coll_rank $(B)/bench/coll_peer $(B)/bench/coll_peer_nccl $(B)/bench/c
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
+
+# Of bench/gpt_gpu.sh; and, for a test of it, with kernels on the CPU.
+$(O)/nvcc/bench/%.o: NVCCFLAGS += -Iinclude
+$(O)/fibre/bench/%.o: FIBRE += -Iinclude -Itests/fake/cudart
+$(B)/bench/gpt_step: $(O)/nvcc/bench/gpt_step_cuda.o $(GPT_CUDA) $(O)/examples/gpt/tensors.o $(B)/liblockstep.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(GPT_CUDA_LIBS) $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
+$(B)/tests/gpt_step: $(O)/fibre/bench/gpt_step_cuda.o $(FIBRE_GPT) $(O)/examples/gpt/tensors.o $(B)/liblockstep.a | $(FAKE_CUBLASLT)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CXX) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(RPATH_HERE) -ldl $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
 
 # Without MPI.
 $(B)/bench/s3_copy: $(O)/bench/s3_copy.o $(B)/core.a

@@ -8,13 +8,14 @@
 #     oversubscribed   4 ranks on 2 cores
 #     net              between two network namespaces, bare and limited to 1 Gbit/s (root only)
 #     malloc           what `lockstep run`'s malloc settings do to a plain MPI program
+#     gpt              a training step of examples/gpt against PyTorch's DDP
 #
 # Without a section: all. PEERS_ROUNDS=N: each is measured N times (5). B: the build folder (build). A section's results replace that section's
 # on the page, which names the commands. What runs beside it spoils the figures: the machine should do nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-SECTIONS='latency sizes tensors dtypes oversubscribed net malloc'
+SECTIONS='latency sizes tensors dtypes oversubscribed net malloc gpt'
 ROUNDS=${PEERS_ROUNDS:-5}
 B=$(realpath "${B:-build}")
 P=$PWD/build/bench-peers
@@ -150,6 +151,10 @@ OMPI_MCA_coll_tuned_allreduce_algorithm_segmentsize=262144 $run"
 	done
 }
 
+section_gpt() { # its table is the page's last part
+	{ printf '## A training step of examples/gpt against DDP\n\n'; B=$B bench/gpt_ddp.py --rounds "$ROUNDS" --compile --markdown; } >"$OUT/gpt.md" || failed=1
+}
+
 # The rank program, with each peer's compiler.
 build_programs() {
 	local p
@@ -172,7 +177,7 @@ main() {
 		rm -f "$OUT/$s"[-.]*
 		date -u +%F >"$OUT/$s.date"
 		"section_$s"
-		python3 bench/peers_page.py "$P" >"$P/RESULTS.md"
+		{ python3 bench/peers_page.py "$P"; [ ! -e "$OUT/gpt.md" ] || cat "$OUT/gpt.md"; } >"$P/RESULTS.md"
 	done
 	echo "$P/RESULTS.md"
 	exit $failed

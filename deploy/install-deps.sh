@@ -24,6 +24,7 @@ build   header  openssl/evp.h         libssl-dev
 build   header  curl/curl.h           libcurl4-openssl-dev
 build   header  expat.h               libexpat1-dev
 build   command ssh                   openssh-client
+build   header  cblas.h               libopenblas-dev
 test    header  CUnit/CUnit.h         libcunit1-dev
 test    command c++                   g++
 test    command /usr/sbin/sshd        openssh-server
@@ -33,6 +34,7 @@ test    command pgrep                 procps
 test    command python3               python3
 test    venv    -                     python3-venv
 test    command openssl               openssl
+test    command bible                 bible-kjv
 python  venv    -                     python3-venv
 python  module  torch                 python3-torch
 python  module  numpy                 python3-numpy
