@@ -6,6 +6,7 @@
  *
  * Everything is written below a name of its own, in URI and in the working directory, which is removed at the end, however it ends. What is measured, and how: bench/ckpt_mpi.c. */
 #include "launcher/cmd_bench_coll.h"
+#include "launcher/cmd_bench_scale.h"
 #include "launcher/commands.h"
 #include "launcher/probe.h"
 #include "core/io.h"
@@ -37,6 +38,7 @@ static const char usage[] =
 
 static const char choices[] =
 	"usage: lockstep bench ckpt [options]         what checkpoints cost on this machine\n"
+	"       lockstep bench scale [options]        how your own job scales: weak, strong, share of time in communication\n"
 	"       lockstep bench all-reduce [options]   how fast collectives are: also reduce-scatter, all-gather, broadcast, barrier\n"
 	"Each of them has --help.\n";
 
@@ -411,12 +413,14 @@ static int dispatch(int argc, char **argv)
 	for (i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "ckpt"))
 			return bench_ckpt(argc, argv);
+		if (!strcmp(argv[i], "scale"))
+			return ls_bench_scale(argc, argv);
 		if (ls_bench_kind_find(argv[i], &kind))
 			return ls_bench_coll(argc, argv);
 	}
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
 		return fputs(choices, stdout) < 0;
-	fprintf(stderr, "lockstep bench: want one of: ckpt, all-reduce, reduce-scatter, all-gather, broadcast, barrier\n%s", choices);
+	fprintf(stderr, "lockstep bench: want one of: ckpt, all-reduce, reduce-scatter, all-gather, broadcast, barrier, scale\n%s", choices);
 	return 2;
 }
 

@@ -85,9 +85,20 @@ _lockstep_ckpt() {
 	fi
 }
 
-_lockstep_bench() {
+_lockstep_bench_scale() {
 	case $prev in
-	bench) _lockstep_words ckpt all-reduce reduce-scatter all-gather broadcast barrier --help; return ;;
+	-f | --file) _lockstep_files '*.@(yaml|yml|json)' ;;
+	--report) _lockstep_files '*.html' ;;
+	--json | --csv | --hostfile) _lockstep_files '*' ;;
+	--ranks | --weak | --strong | --set | -x | --steps | --seconds | --warmup | --repeats | --timeout | -H | --host) return ;;
+	*) _lockstep_words -f --file --ranks --weak --strong --set -x -H --host --hostfile --steps --seconds --warmup --repeats --timeout --json --csv --report ;;
+	esac
+}
+
+_lockstep_bench() {
+	[ "${COMP_WORDS[2]}" != scale ] || [ "$prev" = bench ] || { _lockstep_bench_scale; return; }
+	case $prev in
+	bench) _lockstep_words ckpt scale all-reduce reduce-scatter all-gather broadcast barrier --help; return ;;
 	--like) _lockstep_files '*.safetensors'; return ;;
 	--plot) _lockstep_files '*.svg'; return ;;
 	--hostfile | --python) _lockstep_files '*'; return ;;
