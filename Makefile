@@ -59,7 +59,7 @@ BENCH   := $(patsubst bench/%_mpi.c,$(B)/bench/%,$(wildcard bench/*_mpi.c))
 EXAMPLES := $(B)/examples/allreduce $(B)/examples/digits $(B)/examples/gpt $(B)/examples/hello
 
 .PHONY: all parts
-all: parts $(B)/lockstep $(B)/liblockstep.so $(B)/liblockstep.a $(EXAMPLES) $(B)/bench/ckpt $(B)/bench/coll_rank $(B)/bench/coll_peer $(B)/bench/coll_peer_nccl
+all: parts $(B)/lockstep $(B)/liblockstep.so $(B)/liblockstep.a $(EXAMPLES) $(B)/bench/ckpt $(B)/bench/coll_rank $(B)/bench/coll_peer $(B)/bench/coll_peer_nccl $(B)/bench/net_rank
 
 parts_found = CUDA: $(if $(NVCC),$(CUDA_HOME) ($(CUDA_VERSION)),$(if $(CUDA_VERSION),$(CUDA_HOME) is too old ($(CUDA_VERSION)),not found$(if $(CUDA_HOME), in $(CUDA_HOME)))) · \
 	NCCL: $(if $(NCCL_H),$(NCCL_HOME),$(if $(NVCC),not found,needs CUDA))$(if $(NCCL_H),, · deploy/setup-cuda.sh fetches what is missing)
@@ -400,6 +400,11 @@ $(B)/tests/gpt_step: $(O)/fibre/bench/gpt_step_cuda.o $(FIBRE_GPT) $(O)/examples
 	$(call say,LINK)
 	$(Q)$(CXX) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(RPATH_HERE) -ldl $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
 
+$(B)/bench/net_rank: $(addprefix $(O)/bench/net_,rank_mpi.o mpi_world.o mpi_pairs.o local.o gpu.o) $(B)/liblockstep.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(MPI_LIBS) $(CORE_LIBS) $(LDFLAGS)
+
 # Without MPI.
 $(B)/bench/s3_copy: $(O)/bench/s3_copy.o $(B)/core.a
 	@mkdir -p $(@D)
@@ -432,7 +437,7 @@ bench-peers: deps
 install: all
 	install -d $(DESTDIR)$(PREFIX)/{bin,lib,libexec/lockstep,include/lockstep,share/man/man1,share/bash-completion/completions,share/zsh/site-functions}
 	install -m 755 $(B)/lockstep $(DESTDIR)$(PREFIX)/bin/
-	for p in $(B)/bench/{ckpt,coll_rank,coll_peer,coll_peer_nccl} bench/coll_torch.py bench/coll_nccl_tests.py; do install -m 755 $$p $(DESTDIR)$(PREFIX)/libexec/lockstep/bench-$${p##*/}; done
+	for p in $(B)/bench/{ckpt,coll_rank,coll_peer,coll_peer_nccl,net_rank} bench/coll_torch.py bench/coll_nccl_tests.py; do install -m 755 $$p $(DESTDIR)$(PREFIX)/libexec/lockstep/bench-$${p##*/}; done
 	install -m 755 $(B)/liblockstep.so $(DESTDIR)$(PREFIX)/lib/liblockstep.so.$(VERSION)
 	ln -sf liblockstep.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/liblockstep.so.0
 	ln -sf liblockstep.so.0 $(DESTDIR)$(PREFIX)/lib/liblockstep.so

@@ -18,6 +18,7 @@
 
 enum ls_bind { LS_BIND_AUTO, LS_BIND_GPU, LS_BIND_NUMA, LS_BIND_CORE, LS_BIND_NONE };
 enum ls_when_busy { LS_BUSY_REPLACE, LS_BUSY_WAIT };
+enum ls_preflight { LS_PREFLIGHT_NONE, LS_PREFLIGHT_WARN, LS_PREFLIGHT_FAIL };
 enum ls_within { LS_WITHIN_NONE, LS_WITHIN_NODE, LS_WITHIN_RACK, LS_WITHIN_BLOCK };
 
 #define LS_RANKS_AUTO (-1) /* one per GPU, else one per core */
@@ -60,6 +61,7 @@ struct ls_job {
 	long long hang_timeout_s;        /* 0: off */
 	bool hang_timeout_given;         /* the manifest says it (then silence of any program counts) */
 	bool suspend;
+	enum ls_preflight preflight;
 	unsigned char retryable[256];    /* retryable[code] != 0: exit code `code` starts a new attempt */
 	char *managed_by;                /* spec.managedBy, or NULL */
 };

@@ -157,6 +157,10 @@ const struct ls_field ls_fields[] = {
 		OTHERWISE("600"), RANGE(0, YEARS), .said = true, STORE(hang_timeout_s)),
 	ROW("spec.runPolicy", "suspend", LS_FIELD_BOOL, "true: start nothing until it is false.", OTHERWISE("false"),
 		STORE(suspend)),
+	ROW("spec.runPolicy", "preflight", LS_FIELD_ENUM,
+		"Measure all hosts, and the links between them, before the first attempt; a few seconds. Warn: say what is slow, and start; Fail: start "
+		"without the slow hosts if there are hosts to spare (more than replicas, or minReplicas allows it), else not at all. Not on Kubernetes.",
+		OTHERWISE("None"), NAMES("None", "Warn", "Fail"), STORE(preflight)),
 	ROW("spec.runPolicy", "retryableExitCodes", LS_FIELD_CODES,
 		"The exit codes, 1 to 255, that start a new attempt, instead of the default: 128 and above (signals) "
 		"do, 1 to 127 do not.",

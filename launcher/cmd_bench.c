@@ -8,6 +8,7 @@
 #include "launcher/cmd_bench_coll.h"
 #include "launcher/cmd_bench_scale.h"
 #include "launcher/commands.h"
+#include "launcher/preflight.h"
 #include "launcher/probe.h"
 #include "core/io.h"
 #include "core/store.h"
@@ -40,6 +41,7 @@ static const char choices[] =
 	"usage: lockstep bench ckpt [options]         what checkpoints cost on this machine\n"
 	"       lockstep bench scale [options]        how your own job scales: weak, strong, share of time in communication\n"
 	"       lockstep bench all-reduce [options]   how fast collectives are: also reduce-scatter, all-gather, broadcast, barrier\n"
+	"       lockstep bench net [options]          which host or link is slow\n"
 	"Each of them has --help.\n";
 
 struct bench {
@@ -415,12 +417,14 @@ static int dispatch(int argc, char **argv)
 			return bench_ckpt(argc, argv);
 		if (!strcmp(argv[i], "scale"))
 			return ls_bench_scale(argc, argv);
+		if (!strcmp(argv[i], "net"))
+			return ls_bench_net(argc, argv);
 		if (ls_bench_kind_find(argv[i], &kind))
 			return ls_bench_coll(argc, argv);
 	}
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
 		return fputs(choices, stdout) < 0;
-	fprintf(stderr, "lockstep bench: want one of: ckpt, all-reduce, reduce-scatter, all-gather, broadcast, barrier, scale\n%s", choices);
+	fprintf(stderr, "lockstep bench: want one of: ckpt, all-reduce, reduce-scatter, all-gather, broadcast, barrier, net, scale\n%s", choices);
 	return 2;
 }
 

@@ -131,6 +131,8 @@ static ls_status plan_once(struct run *r, bool first, struct ls_plan *ret, struc
 		st = ls_fail(err, LS_NODE_LOST, 0, "%d host%s answered within %d s, and spec.workers.minReplicas is %d: no word from %s",
 			hosts.n, hosts.n > 1 ? "s" : "", po.deadline_ms / 1000, r->job.min_replicas, ls_str_text(&lost));
 	} else if (!st && lost.len) {
+		ls_str_release(&r->silent);
+		ls_str_add(&r->silent, ls_str_text(&lost));
 		ls_str_addf(&lost, ": no answer within %d s; going on without", po.deadline_ms / 1000);
 		say(ls_str_text(&lost));
 	}
@@ -440,6 +442,42 @@ static ls_status lock_dir(struct run *r, struct ls_err *err)
 	return ls_job_dir_take(r->dir, r->opt.fresh, &r->lock, err);
 }
 
+/* A plan without the slow hosts must be as good: an elastic job's may be smaller, a world that was asked for may not. */
+static ls_status plan_without(struct run *r, const char *hosts, struct ls_plan *plan, struct ls_err *err)
+{
+	bool elastic = !r->mpirun_style && r->job.min_replicas < r->job.replicas;
+	int world = plan->world;
+	ls_status st;
+
+	ls_plan_release(plan);
+	st = make_plan(r, false, plan, err);
+	if (st == LS_USAGE)
+		return ls_fail(err, LS_NODE_LOST, 0, "preflight: slow: %s; and without: %s", hosts, err->text);
+	if (!st && !elastic && plan->world != world)
+		return ls_fail(err, LS_NODE_LOST, 0, "preflight: slow: %s; and without there is room for %d ranks, not %d", hosts, plan->world, world);
+	if (!st)
+		ls_watch_warn(r->watch, "preflight: going on without %s", hosts);
+	return st;
+}
+
+static ls_status preflight(struct run *r, struct ls_plan *plan, struct ls_err *err)
+{
+	struct ls_strv left_out = { 0 };
+	struct ls_str names = { 0 };
+	size_t i;
+	ls_status st = r->job.preflight ? run_preflight(r, plan, &left_out, err) : LS_OK;
+
+	for (i = 0; i < left_out.n; i++)
+		ls_str_addf(&names, "%s%s", i ? ", " : "", left_out.v[i]);
+	if (!st && left_out.n)
+		st = plan_without(r, ls_str_text(&names), plan, err);
+	if (st)
+		ls_record_state_set(r->record, *ls_signals_stops() ? "Stopped" : "Failed", err->text, ls_signals_last() ? 128 + ls_signals_last() : 1, NULL);
+	ls_strv_release(&left_out);
+	ls_str_release(&names);
+	return st;
+}
+
 static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struct ls_err *err)
 {
 	struct ls_watch_options wo = { .quiet = r->opt.quiet, .no_prefix = r->opt.no_prefix, .stop = ls_signals_stops(),
@@ -471,6 +509,9 @@ static ls_status start(struct run *r, struct ls_plan *plan, int *ret_code, struc
 			ls_watch_say(r->watch, false, "this job has succeeded before: it goes on from its newest checkpoint (--fresh starts over)");
 	}
 	ls_record_job(r->record, &r->job, &r->engine);
+	st = preflight(r, plan, err);
+	if (st)
+		return st;
 	r->policy.backoff_limit = r->job.backoff_limit;
 	r->policy.used = (int)r->opt.losses;
 	ls_record_floor(r->record, (unsigned)r->opt.attempt);
@@ -489,6 +530,7 @@ static void run_release(struct run *r)
 	ls_hosts_release(&r->hosts);
 	ls_strv_release(&r->env);
 	ls_str_release(&r->live);
+	ls_str_release(&r->silent);
 	ls_fd_close(&r->lock);
 	free(r->dir);
 	free(r->cwd);

@@ -8,7 +8,7 @@
 
 struct option {
 	const char *names;   /* space-separated; one or two dashes are the same, as for mpirun */
-	const char *value;   /* what its value is called; NULL: a flag */
+	const char *value;   /* what its value is called; NULL: a flag; "[=…]": it may have one */
 	ls_status (*take)(struct ls_run_options *o, const char *value, struct ls_err *err);
 	const char *text;
 };
@@ -167,6 +167,41 @@ TAKE(mca) /* --mca=…: the usual form is take_engine_words()' */
 	return ls_fail(err, LS_USAGE, 0, "--mca wants a name and a value, two words: --mca NAME VALUE (not --mca=%s)", value);
 }
 
+/* "warn", "fail" or "none", and limits: "fail,below=0.5,expect-gbps=80". */
+static ls_status preflight_word(struct ls_run_options *o, const char *word, struct ls_err *err)
+{
+	static const char *const modes[] = { [LS_PREFLIGHT_NONE] = "none", [LS_PREFLIGHT_WARN] = "warn", [LS_PREFLIGHT_FAIL] = "fail" };
+	const char *eq = strchr(word, '=');
+	char *end = NULL;
+	double v = eq ? strtod(eq + 1, &end) : 0;
+	int i;
+
+	for (i = LS_PREFLIGHT_NONE; i <= LS_PREFLIGHT_FAIL; i++)
+		if (!strcmp(word, modes[i])) {
+			o->preflight = i;
+			return LS_OK;
+		}
+	if (eq && !*end && v > 0 && v <= 1 && !strncmp(word, "below=", 6))
+		o->preflight_limits.below = v;
+	else if (eq && !*end && v > 0 && v <= 1e6 && !strncmp(word, "expect-gbps=", 12))
+		o->preflight_limits.expect_gbps = v;
+	else
+		return ls_fail(err, LS_USAGE, 0, "--preflight=%s: want warn, fail or none, below=PART (at most 1), expect-gbps=G, with commas between", word);
+	return LS_OK;
+}
+
+TAKE(preflight)
+{
+	char *copy = strdup(value ? value : "warn"), *p = copy, *word;
+	ls_status st = copy ? LS_OK : ls_fail_oom(err);
+
+	o->preflight = LS_PREFLIGHT_WARN;
+	while (!st && (word = strsep(&p, ",")) != NULL)
+		st = preflight_word(o, word, err);
+	free(copy);
+	return st;
+}
+
 static const struct option options[] = {
 	{ "-f --file", "JOB.yaml", take_file, "run this TrainingJob (YAML or JSON)" },
 	{ "--set", "FIELD=VALUE", take_set, "change a field of the manifest, e.g. spec.workers.replicas=2" },
@@ -181,6 +216,7 @@ static const struct option options[] = {
 	{ "--local", NULL, take_local, "put all workers of the manifest on this machine" },
 	{ "--wdir --wd", "DIR", take_wdir, "the programs' working directory (default: this one)" },
 	{ "--dry-run", NULL, take_dry_run, "print the plan and the engine's command line; start nothing" },
+	{ "--preflight", "[=warn|fail]", take_preflight, "first measure all hosts and name what is slow; fail: do not start on it" },
 	{ "--dir", "DIR", take_dir, "the job's directory (default lockstep-runs/NAME)" },
 	{ "--name", "NAME", take_name, "the job's name, for a program without a manifest" },
 	{ "--fresh", NULL, take_fresh, "set an earlier run of this job aside instead of continuing it" },
@@ -291,6 +327,8 @@ static ls_status take_one(struct ls_run_options *o, int argc, char **argv, int *
 			return ls_fail(err, LS_USAGE, 0, "%s takes no value", arg);
 		return opt->take ? opt->take(o, NULL, err) : LS_OK;
 	}
+	if (opt->value[0] == '[')
+		return opt->take(o, eq ? eq + 1 : NULL, err);
 	value = eq ? eq + 1 : *i < argc ? argv[(*i)++] : NULL;
 	if (!value)
 		return ls_fail(err, LS_USAGE, 0, "%s wants %s", arg, opt->value);
@@ -328,7 +366,7 @@ static ls_status check(const struct ls_run_options *o, struct ls_err *err)
 
 ls_status ls_run_options_parse(int argc, char **argv, struct ls_run_options *ret, struct ls_err *err)
 {
-	struct ls_run_options o = { .grace_s = -1, .start_timeout_s = -1, .timeout_s = -1, .max_restarts = -1 };
+	struct ls_run_options o = { .grace_s = -1, .start_timeout_s = -1, .timeout_s = -1, .max_restarts = -1, .preflight = -1 };
 	ls_status st = LS_OK;
 	int i = 1;
 

@@ -6,6 +6,7 @@
 #define LS_OPTIONS_H
 
 #include "launcher/plan.h"
+#include "core/net.h"
 
 struct ls_run_options {
 	const char *file;          /* -f; NULL: a program on the command line */
@@ -20,6 +21,8 @@ struct ls_run_options {
 	struct ls_strv engine_extra;
 	long grace_s, start_timeout_s, timeout_s, max_restarts; /* -1: not given */
 	long attempt, losses;      /* of a launcher's Pod that took over; 0 */
+	int preflight;             /* enum ls_preflight; -1: not given */
+	struct ls_net_limits preflight_limits;
 	bool oversubscribe, by_node, local, dry_run, fresh, quiet, no_prefix, report_bindings, help;
 	char *const *argv;         /* the program; NULL */
 };

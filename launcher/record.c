@@ -214,6 +214,26 @@ void ls_record_attempt_end(struct ls_record *r, const struct ls_plan *plan, cons
 	set(r->root, "worldSize", world_size(plan->world, o->world));
 }
 
+void ls_record_preflight(struct ls_record *r, const char *mode, double seconds, const struct ls_net_verdict *v, const struct ls_strv *left_out)
+{
+	cJSON *p = cJSON_CreateObject(), *findings = cJSON_AddArrayToObject(p, "findings"), *out = cJSON_AddArrayToObject(p, "leftOut");
+	size_t i;
+
+	set_text(p, "mode", mode);
+	set_number(p, "seconds", seconds);
+	set_text(p, "verdict", ls_str_text(&v->text));
+	for (i = 0; i < v->n; i++) {
+		cJSON *e = cJSON_CreateObject();
+
+		set(e, "slow", cJSON_CreateBool(v->v[i].slow));
+		set_text(e, "text", v->v[i].text);
+		cJSON_AddItemToArray(findings, e);
+	}
+	for (i = 0; i < left_out->n; i++)
+		cJSON_AddItemToArray(out, cJSON_CreateString(left_out->v[i]));
+	set(r->root, "preflight", p);
+}
+
 void ls_record_facts(struct ls_record *r, const struct ls_facts *f)
 {
 	cJSON *progress = cJSON_CreateObject(), *results = cJSON_CreateObject(), *saved, *skipped, *warnings;

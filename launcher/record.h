@@ -6,6 +6,7 @@
 #define LS_RECORD_H
 
 #include "launcher/attempt.h"
+#include "core/net.h"
 
 struct ls_record; /* opaque */
 
@@ -21,6 +22,8 @@ const char *ls_record_state(const struct ls_record *r);     /* of the run before
 void ls_record_job(struct ls_record *r, const struct ls_job *job, const struct ls_engine *engine);
 void ls_record_attempt_begin(struct ls_record *r, unsigned number, const struct ls_plan *plan);
 void ls_record_attempt_end(struct ls_record *r, const struct ls_plan *plan, const struct ls_outcome *o);
+/* What a preflight found: "Warn" or "Fail", its sentences, and the hosts that were left out. */
+void ls_record_preflight(struct ls_record *r, const char *mode, double seconds, const struct ls_net_verdict *v, const struct ls_strv *left_out);
 void ls_record_facts(struct ls_record *r, const struct ls_facts *f);
 /* "Starting" (in a launcher's Pod), "Running", "Restarting", "Succeeded", "Failed", "Stopped", "Suspended"; exit_code < 0: not over. Writes the file. */
 ls_status ls_record_state_set(struct ls_record *r, const char *state, const char *message, int exit_code, struct ls_err *err);

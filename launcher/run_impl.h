@@ -28,6 +28,7 @@ struct run {
 	bool mpirun_style;
 	uint32_t workers_mark;         /* of the order that r->hosts are from */
 	int64_t workers_ms;            /* the last look for a newer one */
+	struct ls_str silent;          /* ", " between: hosts that the newest plan goes without, as they did not answer */
 	bool told_starting;            /* job.json says what the start waits for */
 	struct ls_str live;            /* what live.json has */
 	int64_t live_ms;               /* since then; 0: never */
@@ -35,6 +36,10 @@ struct run {
 
 /* From the options (r->opt) to job, environment, paths, engine, list of hosts. Makes and starts nothing. */
 ls_status run_prepare(struct run *r, struct ls_err *err);
+
+/* spec.runPolicy.preflight (run_preflight.c): what is slow is said, recorded, and with Fail left out: r->hosts loses it, *ret_left_out
+ * has its name, and another plan is wanted. LS_NODE_LOST: with Fail, what is slow cannot be left out. */
+ls_status run_preflight(struct run *r, const struct ls_plan *plan, struct ls_strv *ret_left_out, struct ls_err *err);
 
 /* --workers (run_workers.c): */
 /* Waits for a complete order, however long; its workers become the hosts. */

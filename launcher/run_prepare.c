@@ -95,6 +95,11 @@ static ls_status load_job(struct run *r, struct ls_err *err)
 		r->job.grace_seconds = (int)r->opt.grace_s;
 	if (r->opt.bind_given)
 		r->job.bind = r->opt.bind;
+	if (r->opt.preflight >= 0)
+		r->job.preflight = (enum ls_preflight)r->opt.preflight;
+	if (r->job.preflight && r->opt.workers)
+		return ls_fail(err, LS_USAGE, 0, "spec.runPolicy.preflight: not on Kubernetes, where workers have no MPI library but that of their image; "
+			"leave the field out");
 	for (i = 0; i < r->job.env.n; i++)
 		ls_strv_add(&r->env, r->job.env.v[i]);
 	for (i = 0; i < r->opt.env.n; i++)

@@ -22,7 +22,7 @@ _lockstep_program() {
 		case ${COMP_WORDS[i]} in
 		--) echo $((i + 1)); return ;;
 		--mca | --prtemca | --pmixmca) i=$((i + 2)) ;;
-		--oversubscribe | --local | --dry-run | --fresh | --report-bindings | --no-prefix | -q | --quiet | -h | --help) ;;
+		--preflight | --preflight=* | --oversubscribe | --local | --dry-run | --fresh | --report-bindings | --no-prefix | -q | --quiet | -h | --help) ;;
 		-*) [[ ${COMP_WORDS[i + 1]-} == = ]] && i=$((i + 1)); i=$((i + 1)) ;;
 		*) echo "$i"; return ;;
 		esac
@@ -51,7 +51,7 @@ _lockstep_run() {
 		if [[ $cur == -* ]]; then
 			_lockstep_words -f --file --set -np -n -c -H --host --hostfile --machinefile -N --npernode --ppn -x \
 				--bind-to --map-by --oversubscribe --local --wdir --wd --dry-run --dir --name --fresh --max-restarts \
-				--grace --timeout --start-timeout --mpirun --mca --ssh --remote-path --workers --attempt --losses --report-bindings \
+				--preflight --preflight=fail --grace --timeout --start-timeout --mpirun --mca --ssh --remote-path --workers --attempt --losses --report-bindings \
 				--no-prefix -q --quiet -h --help
 		else
 			mapfile -t COMPREPLY < <(compgen -c -- "$cur")
@@ -95,10 +95,22 @@ _lockstep_bench_scale() {
 	esac
 }
 
+_lockstep_net() {
+	case $prev in
+	-H | --host) _lockstep_words "$(_lockstep_hosts)" ;;
+	--hostfile | --json | --mpirun | --remote-path) _lockstep_files '*' ;;
+	--bind-to) _lockstep_words auto gpu numa core none ;;
+	-N | -x | --seconds | --below | --expect-gbps | --ssh | --timeout | --start-timeout) ;;
+	*) _lockstep_words -H --host --hostfile -N --seconds --below --expect-gbps --json --timeout --bind-to --oversubscribe --mpirun --ssh --remote-path \
+		--start-timeout -x --help ;;
+	esac
+}
+
 _lockstep_bench() {
 	[ "${COMP_WORDS[2]}" != scale ] || [ "$prev" = bench ] || { _lockstep_bench_scale; return; }
+	[[ $COMP_CWORD == 2 || ${COMP_WORDS[2]} != net ]] || { _lockstep_net; return; }
 	case $prev in
-	bench) _lockstep_words ckpt scale all-reduce reduce-scatter all-gather broadcast barrier --help; return ;;
+	bench) _lockstep_words ckpt net scale all-reduce reduce-scatter all-gather broadcast barrier --help; return ;;
 	--like) _lockstep_files '*.safetensors'; return ;;
 	--plot) _lockstep_files '*.svg'; return ;;
 	--hostfile | --python) _lockstep_files '*'; return ;;

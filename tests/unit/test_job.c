@@ -190,7 +190,7 @@ static void test_full(void)
 		job.every_seconds == 300 && job.keep == 5 && job.when_busy == LS_BUSY_WAIT &&
 		job.memory_steps == 10 && job.copies == 1, job.checkpoint_uri);
 	check("policy", job.backoff_limit == 7 && job.active_deadline_s == 86400 && job.ttl_s == 0 && job.suspend &&
-		job.hang_timeout_s == 0 && job.hang_timeout_given, "numbers");
+		job.hang_timeout_s == 0 && job.hang_timeout_given && job.preflight == LS_PREFLIGHT_FAIL, "numbers");
 	check("exit codes", job.retryable[3] && job.retryable[143] && !job.retryable[137] && !job.retryable[1], "set");
 	check("managedBy", !strcmp(job.managed_by, "example.com/other"), job.managed_by);
 	ls_job_release(&job);
