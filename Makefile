@@ -438,6 +438,9 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/{bin,lib,libexec/lockstep,include/lockstep,share/man/man1,share/bash-completion/completions,share/zsh/site-functions}
 	install -m 755 $(B)/lockstep $(DESTDIR)$(PREFIX)/bin/
 	for p in $(B)/bench/{ckpt,coll_rank,coll_peer,coll_peer_nccl,net_rank} bench/coll_torch.py bench/coll_nccl_tests.py; do install -m 755 $$p $(DESTDIR)$(PREFIX)/libexec/lockstep/bench-$${p##*/}; done
+	install -d $(DESTDIR)$(PREFIX)/libexec/lockstep/bench-topologies
+	install -m 644 bench/topologies/*.yaml $(DESTDIR)$(PREFIX)/libexec/lockstep/bench-topologies/
+	install -m 644 bench/published.yaml $(DESTDIR)$(PREFIX)/libexec/lockstep/bench-published.yaml
 	install -m 755 $(B)/liblockstep.so $(DESTDIR)$(PREFIX)/lib/liblockstep.so.$(VERSION)
 	ln -sf liblockstep.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/liblockstep.so.0
 	ln -sf liblockstep.so.0 $(DESTDIR)$(PREFIX)/lib/liblockstep.so

@@ -6,6 +6,7 @@
  *
  * Everything is written below a name of its own, in URI and in the working directory, which is removed at the end, however it ends. What is measured, and how: bench/ckpt_mpi.c. */
 #include "launcher/cmd_bench_coll.h"
+#include "launcher/cmd_bench_predict.h"
 #include "launcher/cmd_bench_scale.h"
 #include "launcher/commands.h"
 #include "launcher/preflight.h"
@@ -41,6 +42,7 @@ static const char choices[] =
 	"usage: lockstep bench ckpt [options]         what checkpoints cost on this machine\n"
 	"       lockstep bench scale [options]        how your own job scales: weak, strong, share of time in communication\n"
 	"       lockstep bench all-reduce [options]   how fast collectives are: also reduce-scatter, all-gather, broadcast, barrier\n"
+	"       lockstep bench predict [options]      step time on larger worlds, from what was measured and a described topology\n"
 	"       lockstep bench net [options]          which host or link is slow\n"
 	"Each of them has --help.\n";
 
@@ -417,6 +419,8 @@ static int dispatch(int argc, char **argv)
 			return bench_ckpt(argc, argv);
 		if (!strcmp(argv[i], "scale"))
 			return ls_bench_scale(argc, argv);
+		if (!strcmp(argv[i], "predict"))
+			return ls_bench_predict(argc, argv);
 		if (!strcmp(argv[i], "net"))
 			return ls_bench_net(argc, argv);
 		if (ls_bench_kind_find(argv[i], &kind))
@@ -424,7 +428,7 @@ static int dispatch(int argc, char **argv)
 	}
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
 		return fputs(choices, stdout) < 0;
-	fprintf(stderr, "lockstep bench: want one of: ckpt, all-reduce, reduce-scatter, all-gather, broadcast, barrier, net, scale\n%s", choices);
+	fprintf(stderr, "lockstep bench: want one of: ckpt, all-reduce, reduce-scatter, all-gather, broadcast, barrier, net, scale, predict\n%s", choices);
 	return 2;
 }
 

@@ -11,7 +11,7 @@
 	X("run", cmd_run, "start a TrainingJob, or any program, on this machine or on hosts")                          \
 	X("topo", cmd_topo, "show hosts as hwloc sees them, and where ranks would go and why")                         \
 	X("ckpt", cmd_ckpt, "list, verify, clean up, export and import checkpoints")                                    \
-	X("bench", cmd_bench, "measure collectives, networks, checkpoints, how a job scales")                           \
+	X("bench", cmd_bench, "measure collectives, networks, checkpoints, how a job scales; predict step times")       \
 	X("submit", cmd_submit, "give a TrainingJob to a Kubernetes cluster; --follow it like a local run")              \
 	X("get", cmd_get, "list the TrainingJobs of a cluster, or its nodes' topologies")                              \
 	X("describe", cmd_describe, "show one TrainingJob: workers, progress, failures, events")                        \

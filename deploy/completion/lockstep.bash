@@ -110,8 +110,12 @@ _lockstep_bench() {
 	[ "${COMP_WORDS[2]}" != scale ] || [ "$prev" = bench ] || { _lockstep_bench_scale; return; }
 	[[ $COMP_CWORD == 2 || ${COMP_WORDS[2]} != net ]] || { _lockstep_net; return; }
 	case $prev in
-	bench) _lockstep_words ckpt net scale all-reduce reduce-scatter all-gather broadcast barrier --help; return ;;
+	bench) _lockstep_words ckpt net scale predict all-reduce reduce-scatter all-gather broadcast barrier --help; return ;;
 	--like) _lockstep_files '*.safetensors'; return ;;
+	--topology | --validate) _lockstep_files '*.yaml'; return ;;
+	--run | --model | --fit) _lockstep_files '*'; return ;;
+	--shard) _lockstep_words none zero2 zero3; return ;;
+	--ranks | --nodes | --compute-ms | --spread | --optimizer-ms | --batch | --bytes | --element | --bucket | --backward | --gather-ratio | --strong) return ;;
 	--plot) _lockstep_files '*.svg'; return ;;
 	--hostfile | --python) _lockstep_files '*'; return ;;
 	--backend) _lockstep_words auto shm mpi hier; return ;;
@@ -125,6 +129,8 @@ _lockstep_bench() {
 	esac
 	case ${COMP_WORDS[2]} in
 	ckpt) _lockstep_words --uri --mib --like -np --step-ms --saves --json ;;
+	predict) _lockstep_words --topology --ranks --nodes --run --compute-ms --spread --optimizer-ms --batch --model --bytes --element --bucket --backward \
+		--no-overlap --shard --gather-ratio --strong --fit --contender --algorithm --json --validate ;;
 	*) _lockstep_words -b --minbytes -e --maxbytes -f --stepfactor -i --stepbytes -n --iters -w --warmup_iters -c --check -d --datatype \
 		-o --op -r --root -np -H --host --hostfile --oversubscribe --no-bind --device --backend --algorithm --buffers --place --compare --contender \
 		--python --rounds --timeout --json --csv --plot ;;
