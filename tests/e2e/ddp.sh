@@ -28,19 +28,19 @@ checked() { # WHERE CODE FILE: every check of ddp_rank.py has passed
 
 # Without -r and -t the 1.13 launcher of Debian 12 fails on its Python 3.11.
 LOCKSTEP_PROGRESS=thread timeout 120 "$PY" -m torch.distributed.run -r 1 -t 1 --log_dir "$TMP/torchrun" --master_port $((20000 + RANDOM % 10000)) --nproc_per_node 2 \
-	"$ROOT/tests/run/ddp_rank.py" all >torchrun.out 2>&1
+	"$ROOT/tests/e2e/ddp_rank.py" all >torchrun.out 2>&1
 checked "two ranks under torchrun, with a progress thread" $? torchrun.out
-timeout 120 lockstep run -np 3 --oversubscribe -- "$PY" "$ROOT/tests/run/ddp_rank.py" all >run.out 2>&1
+timeout 120 lockstep run -np 3 --oversubscribe -- "$PY" "$ROOT/tests/e2e/ddp_rank.py" all >run.out 2>&1
 checked "three ranks under lockstep run" $? run.out
 
-timeout 60 lockstep run -np 3 --oversubscribe -- "$PY" "$ROOT/tests/run/ddp_rank.py" killed >killed.out 2>&1
+timeout 60 lockstep run -np 3 --oversubscribe -- "$PY" "$ROOT/tests/e2e/ddp_rank.py" killed >killed.out 2>&1
 expect_eq "a rank that dies in the middle ends the job" 137 $?
 expect_match "the launcher names it" "rank 1 on host localhost was killed by signal 9" "$(cat killed.out)"
 
 # Nobody but the library tells them, or ends them.
 port=$((20000 + RANDOM % 10000))
 for rank in 0 1 2; do
-	RANK=$rank WORLD_SIZE=3 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port timeout 60 "$PY" "$ROOT/tests/run/ddp_rank.py" killed >"alone.$rank" 2>&1 &
+	RANK=$rank WORLD_SIZE=3 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port timeout 60 "$PY" "$ROOT/tests/e2e/ddp_rank.py" killed >"alone.$rank" 2>&1 &
 	pids[rank]=$!
 done
 for rank in 0 2; do

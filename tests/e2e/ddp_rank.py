@@ -1,4 +1,4 @@
-"""ddp_rank.py -- one rank of tests/run/ddp.sh: DDP with lockstep_ddp's hook must train as DDP with gloo does.
+"""ddp_rank.py -- one rank of tests/e2e/ddp.sh: DDP with lockstep_ddp's hook must train as DDP with gloo does.
 
     ddp_rank.py all        each check in turn; rank 0 prints "checked NAME". A check that fails ends the rank with an exception
     ddp_rank.py killed     rank 1 kills itself in the middle of a step; the others must be told, and not wait
