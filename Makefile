@@ -411,7 +411,7 @@ $(B)/bench/s3_copy: $(O)/bench/s3_copy.o $(B)/core.a
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(CORE_LIBS) $(LDFLAGS)
 
-$(B)/bench/place: $(O)/bench/place.o $(OPER) $(B)/core.a
+$(B)/bench/place: $(O)/bench/place.o $(OPER) $(filter-out %/main.o,$(LAUNCH)) $(B)/core.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) $^ -o $@ -Wl,--as-needed $(CORE_LIBS) $(LDFLAGS)
