@@ -21,6 +21,7 @@
  * job.json). */
 #include "core/io.h"
 #include "core/safetensors.h"
+#include "core/sort.h"
 #include "lockstep/lockstep.h"
 #include "worker/rank.h"
 
@@ -234,16 +235,9 @@ static struct times one_step(struct lockstep *ls)
 
 /* --- measuring ----------------------------------------------------------------------------------------------------------------- */
 
-static int by_value(const void *x, const void *y)
-{
-	double l = *(const double *)x, r = *(const double *)y;
-
-	return (l > r) - (l < r);
-}
-
 static double quantile(double *v, int n, double q)
 {
-	qsort(v, (size_t)n, sizeof(*v), by_value);
+	ls_sort(v, (size_t)n);
 	return v[(int)((n - 1) * q + 0.5)];
 }
 

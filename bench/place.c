@@ -3,6 +3,7 @@
  *
  * Nothing here is Kubernetes: Node and Pod objects as the API sends them, into operator/cluster.h. */
 #include "operator/cluster.h"
+#include "core/sort.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -134,13 +135,6 @@ static int kind_of(int percent)
 	return k;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static size_t heap(void)
 {
 	return mallinfo2().uordblks;
@@ -177,7 +171,7 @@ int main(void)
 	for (k = 0; k < KINDS; k++) {
 		int n = n_samples[k];
 
-		qsort(samples[k], n, sizeof(double), by_value);
+		ls_sort(samples[k], n);
 		printf("%-38s %6d %6d %8.2f %8.2f %8.2f\n", kinds[k].says, n, waits[k], samples[k][n / 2],
 			samples[k][n * 99 / 100], samples[k][n - 1]);
 	}

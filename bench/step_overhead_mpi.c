@@ -10,6 +10,7 @@
  * "compute" is the loop without any reduction; "busbw" is nccl-tests': 2(N-1)/N bytes over the time above compute.
  * Not here: a network. Between hosts the transport decides, not this loop. */
 #include "lockstep/lockstep.h"
+#include "core/sort.h"
 
 #include <mpi.h>
 
@@ -104,20 +105,13 @@ static double timed(struct run *r, void (*step)(struct run *))
 	return us;
 }
 
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 struct spread {
 	double quarter, median, three_quarters;
 };
 
 static struct spread spread(double *v, int n)
 {
-	qsort(v, (size_t)n, sizeof(*v), ascending);
+	ls_sort(v, (size_t)n);
 	return (struct spread){ v[n / 4], v[n / 2], v[n * 3 / 4] };
 }
 

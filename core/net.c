@@ -1,5 +1,6 @@
 /* net.c -- see net.h: the measurements' place, and the order in which hosts meet. */
 #include "core/net.h"
+#include "core/sort.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -64,13 +65,6 @@ int ls_net_opponent(int hosts, int round, int host)
 	return other < hosts ? other : -1;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 static double middle(const double *v, int n)
 {
 	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
@@ -83,12 +77,12 @@ struct ls_net_stat ls_net_stat_of(double *v, int n, bool higher)
 
 	if (!n)
 		return s;
-	qsort(v, (size_t)n, sizeof(*v), by_value);
+	ls_sort(v, (size_t)n);
 	s.mid = middle(v, n);
 	s.best = v[higher ? n - 1 : 0];
 	for (i = 0; i < n; i++)
 		v[i] = fabs(v[i] - s.mid);
-	qsort(v, (size_t)n, sizeof(*v), by_value);
+	ls_sort(v, (size_t)n);
 	s.spread = s.mid > 0 ? 1.4826 * middle(v, n) / s.mid : 0;
 	return s;
 }

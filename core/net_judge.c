@@ -5,6 +5,7 @@
  *               again; then links, and links that are slower in one direction
  *     worth a look: facts and clocks in which hosts differ */
 #include "core/net.h"
+#include "core/sort.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -68,16 +69,9 @@ static void add_names(const struct judge *j, const int *in, int what, struct ls_
  * spread. */
 struct usual { double mid, sigma; };
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 static double upper_median(double *v, int n)
 {
-	qsort(v, (size_t)n, sizeof(*v), by_value);
+	ls_sort(v, (size_t)n);
 	return v[n / 2];
 }
 

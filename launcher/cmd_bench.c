@@ -12,6 +12,7 @@
 #include "launcher/preflight.h"
 #include "launcher/probe.h"
 #include "core/io.h"
+#include "core/sort.h"
 #include "core/store.h"
 
 #include <cjson/cJSON.h>
@@ -248,13 +249,6 @@ static double number(const cJSON *job, const char *name)
 	return cJSON_IsNumber(n) ? n->valuedouble : 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* ms until each save was published, in ascending order. The first is the warm-up's. */
 static int published(const cJSON *job, double **ret)
 {
@@ -267,7 +261,7 @@ static int published(const cJSON *job, double **ret)
 	cJSON_ArrayForEach(c, list)
 		if (c != list->child && cJSON_IsNumber(ms = cJSON_GetObjectItemCaseSensitive(c, "ms")))
 			(*ret)[n++] = ms->valuedouble;
-	qsort(*ret, (size_t)n, sizeof(**ret), by_value);
+	ls_sort(*ret, (size_t)n);
 	return n;
 }
 

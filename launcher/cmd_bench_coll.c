@@ -62,21 +62,21 @@ static const struct option longs[] = { { "minbytes", 1, NULL, 'b' }, { "maxbytes
 	{ "compare", 1, NULL, COMPARE }, { "contender", 1, NULL, CONTENDER }, { "python", 1, NULL, PYTHON }, { "rounds", 1, NULL, ROUNDS },
 	{ "timeout", 1, NULL, TIMEOUT }, { "json", 0, NULL, JSON }, { "csv", 0, NULL, CSV }, { "plot", 1, NULL, PLOT }, { "help", 0, NULL, 'h' }, { 0 } };
 
-static ls_status whole(const char *name, const char *text, long low, long high, long *ret, struct ls_err *err)
+ls_status ls_bench_whole(const char *name, const char *text, size_t len, long low, long high, long *ret, struct ls_err *err)
 {
 	char *end;
 	long v = strtol(text, &end, 10);
 
-	if (end == text || *end || v < low || v > high)
-		return ls_fail(err, LS_USAGE, 0, "%s %s: want a whole number from %ld to %ld", name, text, low, high);
+	if (!len || end != text + len || v < low || v > high)
+		return ls_fail(err, LS_USAGE, 0, "%s %.*s: want a whole number from %ld to %ld", name, (int)len, text, low, high);
 	*ret = v;
 	return LS_OK;
 }
 
-static ls_status whole_int(const char *name, const char *text, long low, long high, int *ret, struct ls_err *err)
+ls_status ls_bench_whole_int(const char *name, const char *text, int low, int high, int *ret, struct ls_err *err)
 {
 	long v = 0;
-	ls_status st = whole(name, text, low, high, &v, err);
+	ls_status st = ls_bench_whole(name, text, strlen(text), low, high, &v, err);
 
 	if (!st)
 		*ret = (int)v;
@@ -125,13 +125,13 @@ static ls_status option_of_nccl(int ch, const char *v, struct ls_bench_options *
 	case 'e': return ls_bench_size_parse(v, &opt->end, err);
 	case 'i': return ls_bench_size_parse(v, &opt->step, err);
 	case 'f': return factor(v, &opt->factor, err);
-	case 'n': return whole("-n", v, 1, 1000000000, &opt->iters, err);
-	case 'w': return whole_int("-w", v, 0, 1000000, &opt->warm, err);
+	case 'n': return ls_bench_whole("-n", v, strlen(v), 1, 1000000000, &opt->iters, err);
+	case 'w': return ls_bench_whole_int("-w", v, 0, 1000000, &opt->warm, err);
 	case 'd': return ls_bench_dtypes_parse(v, opt->dtypes, err);
 	case 'o': return ls_bench_ops_parse(v, opt->ops, err);
-	case 'r': return whole_int("-r", v, 0, INT_MAX, &opt->root, err);
+	case 'r': return ls_bench_whole_int("-r", v, 0, INT_MAX, &opt->root, err);
 	default:
-		st = whole_int("-c", v, 0, 1, &check, err);
+		st = ls_bench_whole_int("-c", v, 0, 1, &check, err);
 		opt->check = check;
 		return st;
 	}
@@ -143,7 +143,7 @@ static ls_status option_of_ours(int ch, const char *v, struct ls_bench_options *
 		*const devices[4] = { "cpu", "cuda" };
 
 	switch (ch) {
-	case NP: return whole_int("-np", v, 1, 65536, &opt->np, err);
+	case NP: return ls_bench_whole_int("-np", v, 1, 65536, &opt->np, err);
 	case 'H': opt->hosts = v; break;
 	case HOSTFILE: opt->hostfile = v; break;
 	case OVERSUBSCRIBE: opt->oversubscribe = true; break;
@@ -156,8 +156,8 @@ static ls_status option_of_ours(int ch, const char *v, struct ls_bench_options *
 	case COMPARE: opt->compare = v; break;
 	case CONTENDER: ls_strv_add(&opt->extra, v); break;
 	case PYTHON: opt->python = v; break;
-	case ROUNDS: return whole_int("--rounds", v, 1, 1000, &opt->rounds, err);
-	case TIMEOUT: return whole_int("--timeout", v, 1, 86400, &opt->timeout_s, err);
+	case ROUNDS: return ls_bench_whole_int("--rounds", v, 1, 1000, &opt->rounds, err);
+	case TIMEOUT: return ls_bench_whole_int("--timeout", v, 1, 86400, &opt->timeout_s, err);
 	case JSON: opt->json = true; break;
 	case CSV: opt->csv = true; break;
 	default: opt->plot = v;

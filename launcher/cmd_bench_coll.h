@@ -149,5 +149,8 @@ int ls_bench_usage(const char *what);
 /* cmd_bench.c: can PATH (NULL, or "-": nothing to ask) be written? Asked before the measuring, which may take hours. Makes no file. */
 ls_status ls_bench_output_check(const char *option, const char *path, struct ls_err *err);
 int ls_bench_coll(int argc, char **argv);
+/* cmd_bench_coll.c: the first `len` characters of an option's value, a whole number in this range; LS_USAGE names the option. */
+ls_status ls_bench_whole(const char *name, const char *text, size_t len, long low, long high, long *ret, struct ls_err *err);
+ls_status ls_bench_whole_int(const char *name, const char *text, int low, int high, int *ret, struct ls_err *err);
 
 #endif

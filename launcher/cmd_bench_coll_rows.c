@@ -2,6 +2,7 @@
  *
  * Formulas: https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md, whose factors these are. */
 #include "launcher/cmd_bench_coll.h"
+#include "core/sort.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -209,19 +210,12 @@ double ls_bench_busbw(enum coll_kind k, int world, size_t bytes, double us)
 	return ls_bench_algbw(bytes, us) * factor;
 }
 
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* Sorts v. */
 static struct ls_bench_stats stats_of(double *v, int n)
 {
 	if (!n)
 		return (struct ls_bench_stats){ NAN, NAN, NAN };
-	qsort(v, (size_t)n, sizeof(*v), ascending);
+	ls_sort(v, (size_t)n);
 	return (struct ls_bench_stats){ (v[(n - 1) / 2] + v[n / 2]) / 2, v[0], v[n - 1] };
 }
 

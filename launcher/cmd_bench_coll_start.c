@@ -2,6 +2,7 @@
  *
  * Lockstep's and torch's ranks are started by `lockstep run`, the MPI library's by its own mpirun: as their users would. All bind
  * themselves (bench/coll_wire.h), so that the launcher makes no difference. What a contender prints goes to a file. */
+#include "launcher/child.h"
 #include "launcher/cmd_bench_coll.h"
 #include "core/io.h"
 
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -244,35 +244,30 @@ static void log_path(const struct ls_bench *b, const struct ls_bench_contender *
 }
 
 /* In the child: never returns. A process group of its own, so that a terminal's Ctrl-C comes to us alone. */
-static void become(const struct ls_bench *b, const struct ls_bench_contender *c, const char *log)
+/* Does not return. */
+static void become(const struct ls_bench *b, const struct ls_bench_contender *c, const char *log, pid_t parent)
 {
 	char np[16];
-	int in = open("/dev/null", O_RDONLY | O_CLOEXEC), out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
 	snprintf(np, sizeof(np), "%d", b->opt.np);
-	setpgid(0, 0);
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	signal(SIGPIPE, SIG_DFL);
-	signal(SIGTSTP, SIG_DFL);
 	setenv("LOCKSTEP_BENCH_AT", b->at, 1);
 	setenv("LOCKSTEP_BENCH_TOKEN", b->token, 1);
 	setenv("LOCKSTEP_BENCH_NAME", c->name, 1);
 	setenv("LOCKSTEP_BENCH_CPUS", b->cpus, 1);
 	setenv("LOCKSTEP_BENCH_NP", np, 1);
-	if (in >= 0 && out >= 0 && dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(out, 2) == 2)
-		execvp(c->argv.v[0], c->argv.v);
-	perror(c->argv.v[0]);
-	_exit(127);
+	ls_child_become(c->argv.v, out, out, parent);
 }
 
 ls_status ls_bench_start(struct ls_bench *b, struct ls_bench_contender *c, struct ls_err *err)
 {
+	pid_t self = getpid();
 	char log[300];
 
 	log_path(b, c, log);
 	c->pid = fork();
 	if (c->pid == 0)
-		become(b, c, log);
+		become(b, c, log, self);
 	return c->pid < 0 ? ls_fail(err, LS_AGAIN, 0, "cannot start %s", c->name) : LS_OK;
 }
 

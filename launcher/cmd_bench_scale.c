@@ -46,27 +46,6 @@ static const struct option longs[] = { { "file", 1, NULL, 'f' }, { "ranks", 1, N
 	{ "warmup", 1, NULL, WARMUP }, { "repeats", 1, NULL, REPEATS }, { "timeout", 1, NULL, TIMEOUT }, { "json", 1, NULL, JSON },
 	{ "csv", 1, NULL, CSV }, { "report", 1, NULL, REPORT }, { "help", 0, NULL, 'h' }, { 0 } };
 
-static ls_status whole(const char *name, const char *text, size_t len, long low, long high, long *ret, struct ls_err *err)
-{
-	char *end;
-	long v = strtol(text, &end, 10);
-
-	if (end != text + len || !len || v < low || v > high)
-		return ls_fail(err, LS_USAGE, 0, "%s %.*s: want a whole number from %ld to %ld", name, (int)len, text, low, high);
-	*ret = v;
-	return LS_OK;
-}
-
-static ls_status whole_int(const char *name, const char *text, int low, int high, int *ret, struct ls_err *err)
-{
-	long v = 0;
-	ls_status st = whole(name, text, strlen(text), low, high, &v, err);
-
-	if (!st)
-		*ret = (int)v;
-	return st;
-}
-
 static int ascending(const void *a, const void *b)
 {
 	return *(const int *)a - *(const int *)b;
@@ -83,7 +62,7 @@ static ls_status parse_ranks(const char *list, struct ls_scale_options *opt, str
 		len = strcspn(list, ",");
 		if (opt->n == LS_SCALE_POINTS)
 			return ls_fail(err, LS_USAGE, 0, "--ranks: want at most %d world sizes", LS_SCALE_POINTS);
-		st = whole("--ranks", list, len, 1, 65536, &v, err);
+		st = ls_bench_whole("--ranks", list, len, 1, 65536, &v, err);
 		opt->ranks[opt->n++] = (int)v;
 		if (!list[len])
 			break;
@@ -119,11 +98,11 @@ static ls_status take(int ch, const char *v, struct ls_scale_options *opt, struc
 	case STRONG: ls_strv_add(&opt->strong, v); break;
 	case SET: ls_strv_add(&opt->sets, v); break;
 	case 'x': ls_strv_add(&opt->env, v); break;
-	case STEPS: return whole("--steps", v, strlen(v), 1, 100000000, &opt->steps, err);
+	case STEPS: return ls_bench_whole("--steps", v, strlen(v), 1, 100000000, &opt->steps, err);
 	case SECONDS: return parse_seconds(v, &opt->seconds, err);
-	case WARMUP: return whole_int("--warmup", v, 1, 1000000, &opt->warmup, err);
-	case REPEATS: return whole_int("--repeats", v, 1, 1000, &opt->repeats, err);
-	case TIMEOUT: return whole_int("--timeout", v, 1, 10000000, &opt->timeout_s, err);
+	case WARMUP: return ls_bench_whole_int("--warmup", v, 1, 1000000, &opt->warmup, err);
+	case REPEATS: return ls_bench_whole_int("--repeats", v, 1, 1000, &opt->repeats, err);
+	case TIMEOUT: return ls_bench_whole_int("--timeout", v, 1, 10000000, &opt->timeout_s, err);
 	case JSON: opt->json = v; break;
 	case CSV: opt->csv = v; break;
 	default: opt->report = v;

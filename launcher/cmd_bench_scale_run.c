@@ -5,6 +5,7 @@
  *
  * Its directory is ours and goes with it, and so does what it could save: LOCKSTEP_CHECKPOINT_KEEP=0 has liblockstep save and restore nothing,
  * and the URI that other programs find is below that directory. A process group of its own: Ctrl-C reaches it through us alone. */
+#include "launcher/child.h"
 #include "launcher/cmd_bench_scale.h"
 #include "launcher/plan.h"
 #include "launcher/signals.h"
@@ -18,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,17 +102,12 @@ ls_status ls_scale_command(const struct ls_scale *s, const struct ls_scale_serie
 
 /* --- the process ---------------------------------------------------------------------------------------------------------------- */
 
-static void become(const struct ls_strv *argv, const char *log)
+/* Does not return. */
+static void become(const struct ls_strv *argv, const char *log, pid_t parent)
 {
-	int in = open("/dev/null", O_RDONLY | O_CLOEXEC), out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
-	setpgid(0, 0);
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	signal(SIGPIPE, SIG_DFL);
-	signal(SIGTSTP, SIG_DFL);
-	if (in >= 0 && out >= 0 && dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(out, 2) == 2)
-		execv(argv->v[0], argv->v);
-	_exit(127);
+	ls_child_become(argv->v, out, out, parent);
 }
 
 /* What has come to steps.csv since the last look. */
@@ -270,6 +265,7 @@ ls_status ls_scale_run(struct ls_scale *s, const struct ls_scale_series *series,
 {
 	struct child c = { .fd = -1, .stops = *ls_signals_stops() };
 	struct ls_strv argv = { 0 };
+	pid_t self = getpid();
 	char log[450];
 	ls_status st;
 
@@ -278,7 +274,7 @@ ls_status ls_scale_run(struct ls_scale *s, const struct ls_scale_series *series,
 	c.seen = ls_scale_seen_new(p->ranks);
 	st = c.seen ? ls_scale_command(s, series, p, c.dir, &argv, err) : ls_fail_oom(err);
 	if (!st && (c.pid = fork()) == 0)
-		become(&argv, log);
+		become(&argv, log, self);
 	if (!st && c.pid < 0)
 		st = ls_fail(err, LS_AGAIN, errno, "cannot start lockstep run");
 	if (!st)

@@ -4,6 +4,7 @@
  * reported it; the clock is the launcher's, at the last of them. What the slowest rank says of a step's time is the step's time. */
 #include "launcher/cmd_bench_scale.h"
 #include "launcher/report_steps.h"
+#include "core/sort.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -141,13 +142,6 @@ long ls_scale_seen_steps(const struct ls_scale_seen *s, int warmup, double *ret_
 	return n > warmup ? n - warmup : 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 ls_status ls_scale_seen_run(const struct ls_scale_seen *s, int warmup, struct ls_scale_run *ret, struct ls_err *err)
 {
 	struct ls_scale_run run = { .samples = NAN, .rate = NAN, .waiting = NAN };
@@ -174,7 +168,7 @@ ls_status ls_scale_seen_run(const struct ls_scale_seen *s, int warmup, struct ls
 		wait_ms += step->wait_ms;
 		of_ms += step->of_ms;
 	}
-	qsort(all, (size_t)run.steps, sizeof(*all), by_value);
+	ls_sort(all, (size_t)run.steps);
 	run.step_ms = run.steps % 2 ? all[run.steps / 2] : (all[run.steps / 2 - 1] + all[run.steps / 2]) / 2;
 	free(all);
 	if (!(run.clock_s > 0)) /* fewer milliseconds than the clock shows */

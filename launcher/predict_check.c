@@ -6,6 +6,7 @@
 #include "launcher/predict.h"
 #include "core/io.h"
 #include "core/node.h"
+#include "core/sort.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -68,13 +69,6 @@ static void row(struct check *c, const struct figure *f)
 	cJSON_AddItemToArray(c->rows, o);
 }
 
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* Over the figures of `low` to `high` bytes. */
 static void median_of(const struct check *c, const char *what, double low, double high)
 {
@@ -85,7 +79,7 @@ static void median_of(const struct check *c, const char *what, double low, doubl
 		if (c->errors[i].bytes >= low && c->errors[i].bytes <= high)
 			v[n++] = c->errors[i].error;
 	if (n) {
-		qsort(v, n, sizeof(*v), ascending);
+		ls_sort(v, n);
 		printf("# %s: %zu figures; the error is %.1f%% in the median, at most %.1f%%\n", what, n, v[n / 2] * 100, v[n - 1] * 100);
 	}
 	free(v);

@@ -3,6 +3,7 @@
 #include "launcher/report_steps.h"
 #include "core/io.h"
 #include "core/json.h"
+#include "core/sort.h"
 
 #include <errno.h>
 #include <math.h>
@@ -111,13 +112,6 @@ void ls_pred_measured_release(struct ls_pred_measured *m)
 
 /* --- a run's directory ---------------------------------------------------------------------------------------------------------------- */
 
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* Where in the header a column of this name stands; -1: there is none. */
 static int column(const char *header, const char *name)
 {
@@ -217,7 +211,7 @@ static ls_status judge(const char *dir, struct reading *r, struct ls_err *err)
 		return ls_fail(err, LS_USAGE, 0, "%s: %zu steps with a time are too few: want 10 after the first of each rank", dir, r->run.n);
 	r->run.mean /= (double)r->run.n;
 	r->run.batch = r->samples / (double)r->run.n;
-	qsort(r->run.compute, r->run.n, sizeof(double), ascending);
+	ls_sort(r->run.compute, r->run.n);
 	return LS_OK;
 }
 

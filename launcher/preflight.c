@@ -1,5 +1,6 @@
 /* preflight.c -- see preflight.h: the run that measures, and what its ranks say. */
 #include "launcher/preflight.h"
+#include "launcher/child.h"
 #include "launcher/cmd_bench_coll.h"
 #include "launcher/probe.h"
 #include "launcher/signals.h"
@@ -12,7 +13,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,23 +53,6 @@ static void add_command(const struct preflight *p, struct ls_strv *argv)
 	ls_strv_addf(argv, "%g", p->opt->below);
 }
 
-/* In the child. A process group of its own, so that a terminal's Ctrl-C comes to us alone. */
-static void become(const struct ls_strv *argv, int out, int errors, pid_t parent)
-{
-	sigset_t none;
-	int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-	setpgid(0, 0);
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	signal(SIGTSTP, SIG_DFL);
-	signal(SIGPIPE, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (getppid() == parent && in >= 0 && dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(errors, 2) == 2)
-		execv(argv->v[0], argv->v);
-	_exit(127);
-}
-
 static ls_status start(struct preflight *p, struct ls_err *err)
 {
 	int out[2] = { -1, -1 }, errors[2] = { -1, -1 };
@@ -83,7 +66,7 @@ static ls_status start(struct preflight *p, struct ls_err *err)
 	else if (pipe2(out, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0 || (p->pid = fork()) < 0)
 		st = ls_fail(err, LS_AGAIN, errno, "cannot start the preflight");
 	if (!st && p->pid == 0)
-		become(&argv, out[1], errors[1], self);
+		ls_child_become(argv.v, out[1], errors[1], self);
 	if (!st) {
 		p->out = out[0];
 		p->errors = errors[0];

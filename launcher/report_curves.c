@@ -4,6 +4,7 @@
  * million is still seen. Steps that were done again are drawn wider and fainter below: where training is deterministic
  * the two curves are the same, and a thin one would hide. */
 #include "launcher/report_parts.h"
+#include "core/sort.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -171,13 +172,6 @@ static void loss_chart(struct ls_str *page, const struct ls_steps *s, struct cur
 
 /* --- step time ---------------------------------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* A first step that compiles or a checkpoint takes a hundred times longer than a step: the axis ends a little above all
  * but the highest 3% of the cells, and what is higher runs along the upper edge. */
 static double time_axis_end(const double *hi, int n)
@@ -185,7 +179,7 @@ static double time_axis_end(const double *hi, int n)
 	double sorted[LS_TIME_CELLS], high;
 
 	memcpy(sorted, hi, (size_t)n * sizeof(*hi));
-	qsort(sorted, (size_t)n, sizeof(*sorted), by_value);
+	ls_sort(sorted, (size_t)n);
 	high = 1.4 * sorted[(n - 1) - n * 3 / 100];
 	return fmin(high, sorted[n - 1]);
 }

@@ -1,22 +1,16 @@
 /* report_facts.c -- the few numbers that the page states in words, from steps.csv once folded. */
 #include "launcher/report_steps.h"
+#include "core/sort.h"
 
 #include <math.h>
 #include <stdlib.h>
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
 
 /* Sorts v. NaN: n == 0. */
 static double median(double *v, size_t n)
 {
 	if (!n)
 		return NAN;
-	qsort(v, n, sizeof(*v), by_value);
+	ls_sort(v, n);
 	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 

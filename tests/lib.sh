@@ -45,6 +45,14 @@ expect_no_match() { # NAME REGEX TEXT
 	if [[ $3 =~ $2 ]]; then fail "$1" "want no match of: $2"$'\n'"in: $3"; else ok "$1"; fi
 }
 
+expect_refused() { # NAME REGEX CMD...: it ends with 2, and says why
+	local out code
+	out=$("${@:3}" 2>&1)
+	code=$?
+	expect_eq "$1: the exit code" 2 $code
+	expect_match "$1: why" "$2" "$out"
+}
+
 wait_until() { # SECONDS CMD...: true as soon as CMD is
 	local end=$((SECONDS + $1))
 	shift

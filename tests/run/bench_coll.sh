@@ -56,13 +56,7 @@ bench all-reduce -np 2 --contender "broken=echo no such thing >&2; exit 3" >out 
 expect_eq "none is left: the exit code" 1 $?
 expect_match "and what it printed" "broken is lost: it ended before its ranks had said hello; it printed: no such thing" "$(cat err)"
 
-refused() { # NAME REGEX ARGS...
-	local out code
-	out=$(bench "${@:3}" 2>&1)
-	code=$?
-	expect_eq "$1: the exit code" 2 $code
-	expect_match "$1: why" "$2" "$out"
-}
+refused() { expect_refused "$1" "$2" bench "${@:3}"; } # NAME REGEX ARGS...
 refused "an operation that is none" "want one of: ckpt, all-reduce" gather
 refused "a contender that is none" "'x' is no contender" allreduce --compare x
 refused "a type that is none" "'f8' is no type; want some of f64" allreduce -d f8

@@ -7,13 +7,7 @@ mkdir tmp lib && export TMPDIR=$PWD/tmp FAKE_NCCL_DIR=$PWD/tmp
 unset CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER
 bench() { timeout 100 "$B/lockstep" bench "$@"; }
 get() { python3 -c 'import json, sys; f = json.load(open("out")); print(eval(sys.argv[1]))' "$1" || echo "no such figure"; }
-refused() { # NAME REGEX ARGS...
-	local out code
-	out=$(bench "${@:3}" 2>&1)
-	code=$?
-	expect_eq "$1: the exit code" 2 $code
-	expect_match "$1: why" "$2" "$out"
-}
+refused() { expect_refused "$1" "$2" bench "${@:3}"; } # NAME REGEX ARGS...
 
 ln -s "$B/tests/libnvidia-ml.so.1" lib/ && export LD_LIBRARY_PATH=$PWD/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} FAKE_NVML=""
 refused "no GPU: nothing is measured in its place" "this machine has no GPU that can be used; -H names hosts" all-reduce --device cuda

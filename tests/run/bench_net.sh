@@ -42,13 +42,7 @@ else
 	expect_match "and why it is not measured" "not measured: this build has no CUDA" "$(cat out)"
 fi
 
-refused() { # NAME REGEX ARGS...
-	local out code
-	out=$(bench "${@:3}" 2>&1)
-	code=$?
-	expect_eq "$1: the exit code" 2 $code
-	expect_match "$1: why" "$2" "$out"
-}
+refused() { expect_refused "$1" "$2" bench "${@:3}"; } # NAME REGEX ARGS...
 refused "a part above 1" "--below 2: want a number above 0, at most 1" --below 2
 refused "no time" "--seconds 0: want" --seconds 0
 refused "one word too many" "'host' is one word too many" host

@@ -52,13 +52,7 @@ for t in "$ROOT"/bench/topologies/*.yaml; do
 	expect_eq "preset $(basename "$t")" 0 $?
 done
 
-refused() { # NAME REGEX ARGS...
-	local out code
-	out=$(predict "${@:3}" 2>&1)
-	code=$?
-	expect_eq "$1: the exit code" 2 $code
-	expect_match "$1: why" "$2" "$out"
-}
+refused() { expect_refused "$1" "$2" predict "${@:3}"; } # NAME REGEX ARGS...
 job=(--compute-ms 10 --bytes 1M --ranks 2)
 sed 's/intra:/intar:/' net.yaml >bad.yaml
 refused "no topology" "--topology is missing" "${job[@]}" --spread 0

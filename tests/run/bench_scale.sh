@@ -93,13 +93,7 @@ bench -f plain.yaml --ranks 1 "${small[@]}" --set 'spec.workers.template.spec.co
 expect_eq "no program: the exit code" 1 $?
 expect_match "and its name" "no-such-program" "$(cat err)"
 
-refused() { # NAME REGEX ARGS...
-	local out code
-	out=$(bench "${@:3}" 2>&1)
-	code=$?
-	expect_eq "$1: the exit code" 2 $code
-	expect_match "$1: why" "$2" "$out"
-}
+refused() { expect_refused "$1" "$2" bench "${@:3}"; } # NAME REGEX ARGS...
 refused "no job" "want a job: -f JOB.yaml" --ranks 1
 refused "no world" "want world sizes" -f plain.yaml
 refused "a world that is no number" "--ranks two: want a whole number" -f plain.yaml --ranks 1,two
